@@ -1,0 +1,81 @@
+"""Frames between webspool's own processes: two lengths (4 bytes each, big-endian), compact ASCII JSON, raw bytes."""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import Any
+
+LARGEST_FRAME = 64 << 20
+
+_LENGTHS = struct.Struct(">II")
+_HEAD = _LENGTHS.size
+_to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_from_json = json.JSONDecoder().decode
+
+Frame = tuple[dict[str, Any], bytes]
+
+
+def encode(message: dict[str, Any], body: bytes = b"") -> bytes:
+    """A message and its raw bytes as one frame. Infinity travels (Python's JSON). Raises ValueError over 64 MiB."""
+    text = _to_json(message).encode("ascii")
+    if _HEAD + len(text) + len(body) > LARGEST_FRAME:
+        raise ValueError(f"a frame of {_HEAD + len(text) + len(body)} bytes is over the limit of {LARGEST_FRAME}")
+    return _LENGTHS.pack(len(text), len(body)) + text + body
+
+
+class Decoder:
+    """Frames out of a stream that arrives in pieces of any size; at most `limit` bytes each, lengths included.
+
+    After a ValueError the stream has lost its place: the connection is to be closed.
+    """
+
+    def __init__(self, limit: int = LARGEST_FRAME) -> None:
+        self.limit = limit
+        self._pending = bytearray()
+        self._wanted = _HEAD
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The frames that `data` completes, in order. Raises ValueError on what is no frame or too large."""
+        if self._pending:
+            return self._continue(data)
+        if len(data) >= _HEAD:
+            text, body = _LENGTHS.unpack_from(data)
+            if _HEAD + text + body == len(data) <= self.limit:
+                return [(_message(data[_HEAD : _HEAD + text]), bytes(data[_HEAD + text :]))]
+        self._pending += data
+        return self._complete_ones()
+
+    def _continue(self, data: bytes) -> list[Frame]:
+        self._pending += data
+        return self._complete_ones() if len(self._pending) >= self._wanted else []
+
+    def _complete_ones(self) -> list[Frame]:
+        frames: list[Frame] = []
+        at = 0
+        with memoryview(self._pending) as view:
+            while len(view) - at >= _HEAD:
+                text, body = _LENGTHS.unpack_from(view, at)
+                self._wanted = _HEAD + text + body
+                if self._wanted > self.limit:
+                    raise ValueError(f"a frame of {self._wanted} bytes is over the limit of {self.limit}")
+                if len(view) - at < self._wanted:
+                    break
+                middle = at + _HEAD + text
+                frames.append((_message(bytes(view[at + _HEAD : middle])), bytes(view[middle : middle + body])))
+                at += self._wanted
+                self._wanted = _HEAD
+            else:
+                self._wanted = _HEAD
+        del self._pending[:at]
+        return frames
+
+
+def _message(text: bytes) -> dict[str, Any]:
+    try:
+        message = _from_json(text.decode("ascii"))
+    except RecursionError:
+        raise ValueError("a frame's JSON nests too deeply") from None
+    if not isinstance(message, dict):
+        raise ValueError("a frame's JSON is no object")
+    return message
