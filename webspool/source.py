@@ -1,0 +1,149 @@
+"""Source: a named sender of webhooks, how it proves itself, and which event starts which task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from webspool.records import WebhookRequest
+from webspool.signatures import PRESETS, Scheme, scheme_of
+from webspool.task import Task, takes_one_delivery
+
+EVERY = "*"
+DEFAULT = "DEFAULT"
+KEY = "/<key>"
+REFERENCES = ("env:", "file:", "credential:", "literal:")
+REFERENCE_HINT = "write env:NAME, file:PATH, credential:NAME, or literal:... for a try"
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+Starts = Task[Any, Any] | Sequence[Task[Any, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A named sender of webhooks: its path, its signature scheme and secrets, and which event starts which task.
+
+    `path` is /hooks/<name> unless given; a last segment "<key>" holds the secret of verify="key". `verify` is a
+    preset's name or a Scheme, `secrets` references (env:NAME, file:PATH, credential:NAME, literal:...), of which any
+    may match. `on` maps patterns over the event type to a task or a list of tasks: "*" is every event, also one
+    without a type, DEFAULT what no other pattern took. `redelivery="retry"` runs a dead job again when its event is
+    sent once more, "ignore" does not. `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes
+    any. `event_type(request)` names the event where the sender does not. `max_body` is in bytes, `keep_days` and
+    `keep_body_days` are days; None means the instance's own.
+    """
+
+    name: str
+    _: KW_ONLY
+    verify: str | Scheme
+    path: str = ""
+    secrets: Sequence[str] = field(default=(), repr=False)
+    on: Mapping[str, Starts] = field(default_factory=dict)
+    methods: Sequence[str] = ("POST",)
+    redelivery: str = "retry"
+    payload: str = "auto"
+    event_type: Callable[[WebhookRequest], str | None] | None = None
+    max_body: int | None = None
+    keep_days: float | None = None
+    keep_body_days: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", str(self.path or f"/hooks/{self.name}"))
+        object.__setattr__(self, "secrets", _several(self.secrets))
+        object.__setattr__(self, "methods", _several(self.methods))
+
+    @property
+    def keyed(self) -> bool:
+        """Whether the path's last segment is the secret."""
+        return self.path.endswith(KEY)
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme that `verify` is or names. Raises ValueError when there is none."""
+        scheme = scheme_of(self.verify)
+        if scheme is None:
+            raise ValueError(f"source {self.name}: verify is {self.verify!r}, which is no scheme")
+        return scheme
+
+    def tasks_for(self, event_type: str | None) -> list[Task[Any, Any]]:
+        """The tasks that an event of this type starts, each once, in the table's order."""
+        taken = [starts for pattern, starts in self.on.items() if _takes(pattern, event_type)]
+        if not taken and DEFAULT in self.on:
+            taken = [self.on[DEFAULT]]
+        found: dict[str, Task[Any, Any]] = {}
+        for starts in taken:
+            for task in _several(starts):
+                found.setdefault(task.name, task)
+        return list(found.values())
+
+    def faults(self) -> list[str]:
+        """What is wrong with this source, a sentence each."""
+        found = [*self._address_faults(), *self._verify_faults(), *self._setting_faults(), *self._routing_faults()]
+        return [f"source {self.name}: {fault}" for fault in found]
+
+    def _address_faults(self) -> Iterable[str]:
+        if not isinstance(self.name, str) or not re.fullmatch(r"[a-z0-9]([a-z0-9_-]{0,62}[a-z0-9])?", self.name):
+            yield f"the name {self.name!r} is not 1 to 64 of a-z, 0-9, - and _, with a letter or digit at both ends"
+        if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", self.path.removesuffix(KEY)):
+            yield f'the path {self.path!r} is not like "/hooks/name" or "/hooks/name/<key>"'
+        if self.keyed and (scheme := scheme_of(self.verify)) is not None and "path" not in scheme.places:
+            yield f'the path holds <key>, which verify={self.verify!r} does not look at; use verify="key"'
+        if strange := [method for method in self.methods if method not in METHODS]:
+            yield f"the method {strange[0]!r} is none of {', '.join(METHODS)}"
+        if not self.methods:
+            yield "methods is empty, so nothing can be sent"
+
+    def _verify_faults(self) -> Iterable[str]:
+        scheme = scheme_of(self.verify)
+        if scheme is None:
+            yield f"verify is {self.verify!r}, not a Scheme or one of {', '.join(PRESETS)}"
+            return
+        yield from (f"verify: {fault}" for fault in scheme.faults())
+        if scheme.needs_secret and not self.secrets:
+            yield f'verify={self.verify!r} needs secrets=["env:..."]; to take anything from anybody say verify="none"'
+        if not scheme.needs_secret and self.secrets:
+            yield 'secrets are given, but verify="none" looks at none'
+        for number, secret in enumerate(self.secrets, 1):
+            if not isinstance(secret, str) or not secret.startswith(REFERENCES):
+                yield f"secret {number} is not a reference; {REFERENCE_HINT}"
+
+    def _setting_faults(self) -> Iterable[str]:
+        for setting, allowed in (("redelivery", ("retry", "ignore")), ("payload", ("auto", "raw"))):
+            if getattr(self, setting) not in allowed:
+                yield f"{setting} is {getattr(self, setting)!r}, not {' or '.join(map(repr, allowed))}"
+        for setting in ("max_body", "keep_days", "keep_body_days"):
+            value = getattr(self, setting)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+                yield f"{setting} is {value!r}, not None or a number over 0"
+        if self.event_type is not None and not callable(self.event_type):
+            yield f"event_type is {self.event_type!r}, not a function of the request"
+
+    def _routing_faults(self) -> Iterable[str]:
+        if not isinstance(self.on, Mapping):
+            yield f"on is {self.on!r}, not a table of event types and tasks"
+            return
+        for pattern, starts in self.on.items():
+            if not isinstance(pattern, str):
+                yield f"on has the pattern {pattern!r}, which is not text"
+            for task in _several(starts):
+                if fault := _unfit(task):
+                    yield f"on[{pattern!r}]: {fault}"
+
+
+def _takes(pattern: str, event_type: str | None) -> bool:
+    if pattern == EVERY:
+        return True
+    return pattern != DEFAULT and event_type is not None and fnmatchcase(event_type, pattern)
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
+
+
+def _unfit(task: object) -> str | None:
+    if isinstance(task, Task):
+        return takes_one_delivery(task)
+    hint = "; decorate it with @task" if callable(task) else ""
+    return f"{getattr(task, '__name__', repr(task))} is not a task{hint}"
