@@ -74,14 +74,13 @@ def _positive(value: object) -> bool:
 class Standing:
     """What a job had behind it when the attempt ended.
 
-    `attempts` are charged ones, this one included; `allowance` is how many its current round may reach;
-    `age_seconds` is counted from its creation; `interruptions` are the cuts before this one.
+    `attempts` are the charged ones of its current round, this one included; `interruptions` are the cuts before
+    this one; `age_seconds` is counted from its creation.
     """
 
     attempts: int
-    allowance: int
-    interruptions: int
-    age_seconds: float
+    interruptions: int = 0
+    age_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +110,18 @@ def judge(
         case Outcome(ending=Ending.DISCARDED):
             return Verdict(State.DEAD, cause=outcome.error)
         case Outcome(cut=True):
-            return _after_a_cut(outcome, standing)
+            return _after_a_cut(outcome, policy, standing)
         case Outcome(ending=Ending.SNOOZED, charge=False):
             return _again(outcome, policy, standing, wait=outcome.after_seconds or 0.0, charged=False)
         case Outcome(after_seconds=float() | int() as after):
             return _again(outcome, policy, standing, wait=after, charged=True)
         case _:
-            wait = wait_seconds(policy, standing.attempts - (standing.allowance - policy.max_attempts), chance=chance)
+            wait = wait_seconds(policy, standing.attempts, chance=chance)
             return _again(outcome, policy, standing, wait=wait, charged=True)
 
 
-def _after_a_cut(outcome: Outcome, standing: Standing) -> Verdict:
-    if standing.allowance == 1:
+def _after_a_cut(outcome: Outcome, policy: Policy, standing: Standing) -> Verdict:
+    if policy.max_attempts == 1:
         return Verdict(State.DEAD, cause=f"{outcome.error}; max_attempts=1 forbids a second run")
     if standing.interruptions + 1 >= MAX_INTERRUPTIONS:
         return Verdict(State.DEAD, charged=False, cut=True, cause=f"cut {MAX_INTERRUPTIONS} times: {outcome.error}")
@@ -130,8 +129,8 @@ def _after_a_cut(outcome: Outcome, standing: Standing) -> Verdict:
 
 
 def _again(outcome: Outcome, policy: Policy, standing: Standing, *, wait: float, charged: bool) -> Verdict:
-    if charged and standing.attempts >= standing.allowance:
-        cause = f"{standing.attempts} of {standing.allowance} attempts spent: {outcome.error}"
+    if charged and standing.attempts >= policy.max_attempts:
+        cause = f"{standing.attempts} of {policy.max_attempts} attempts spent: {outcome.error}"
         return Verdict(State.DEAD, cause=cause)
     if policy.max_age is not None and standing.age_seconds + wait > policy.max_age:
         return Verdict(State.DEAD, charged=charged, cause=f"older than {policy.max_age:g} s: {outcome.error}")

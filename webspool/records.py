@@ -275,6 +275,3 @@ class Order:
     arguments: dict[str, Any]
     delivery: Delivery | None
     created_at: float
-    attempts: int
-    allowance: int
-    interruptions: int

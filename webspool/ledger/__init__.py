@@ -1,0 +1,1 @@
+"""The ledger: the database of deliveries, jobs and attempts; the one truth."""

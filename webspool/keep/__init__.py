@@ -1,0 +1,5 @@
+"""The keeper's verb: write the ledger in batches, release what is due, rescue what was lost."""
+
+from webspool.keep.keeper import Folders, Keeper
+
+__all__ = ["Folders", "Keeper"]

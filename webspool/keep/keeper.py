@@ -1,0 +1,249 @@
+"""The keeper's verb: commit what has arrived as one batch, release what is due, rescue what was lost."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import apsw
+
+from webspool.errors import LedgerUnavailable
+from webspool.keep.rescue import Rescuer
+from webspool.ledger.admission import release_due
+from webspool.ledger.apply import apply, claim
+from webspool.ledger.client import piece_of
+from webspool.ledger.database import Database, Transaction, explained
+from webspool.ledger.inbox import Inbox, Request
+from webspool.ledger.operations import Answer
+from webspool.ledger.output import Outputs
+from webspool.ledger.refusals import Refusals
+from webspool.telemetry import Say
+
+PARKED_SECONDS = 1.0
+TICK_SECONDS = 1.0
+DUE_AT_ONCE = 500
+SHORTEST_WAIT = 0.0005
+
+
+class Waker(Protocol):
+    """What the keeper needs of an engine: that every spooler has come into its claim loop."""
+
+    def wake(self, present: int) -> None: ...
+
+
+@dataclass
+class Parked:
+    """A claim for which there was no job yet; it is answered when there is one, or with nothing after a second."""
+
+    request: Request
+    wanted: dict[str, Any]
+    kept: bool
+    until: float
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where the keeper finds the ledger and the output."""
+
+    ledger: Path
+    outputs: Path
+
+
+class Keeper:
+    """The one process that writes the ledger in batches. Nothing is lost when it is not there."""
+
+    def __init__(self, folders: Folders, inbox: Inbox, engine: Waker, say: Say, instance: str) -> None:
+        self.database = Database(folders.ledger)
+        self.outputs = Outputs(folders.outputs)
+        self.inbox, self.engine, self.say = inbox, engine, say
+        self.refusals = Refusals()
+        self.rescuer = Rescuer(instance, inbox, self.transact, say)
+        self.parked: deque[Parked] = deque()
+        self.broken: str | None = None
+        self._next_tick = 0.0
+        self._next_due = 0.0
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Serve until told to end, or until the database can no longer be trusted (`broken`)."""
+        self.rescuer.look_back()
+        while self.broken is None and not until():
+            self.round()
+        self._send_away(list(self.parked))
+        self.database.close()
+        self.outputs.close()
+
+    def round(self) -> None:
+        """Wait for operations or the next timer, then do all that is there."""
+        requests = self.inbox.collect(self._patience())
+        self._hear([request for request in requests if not request.awaited])
+        self._commit([request for request in requests if request.awaited])
+        self._look_at_the_clocks()
+
+    def _patience(self) -> float:
+        now = time.monotonic()
+        waits = [self._next_tick - now, self._next_due - time.time()]
+        if self.parked:
+            waits.append(self.parked[0].until - now)
+        return max(min(waits), SHORTEST_WAIT)
+
+    # ── what has arrived ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _hear(self, told: list[Request]) -> None:
+        self.refusals.add(request.operation for request in told if request.operation.verb == "refuse")
+        self._write_output(told)
+
+    def _commit(self, requests: list[Request]) -> None:
+        """One transaction for all that has arrived; every answer is given after it."""
+        if not requests:
+            return
+        flush = any(request.operation.durable for request in requests)
+        answers: list[tuple[Request, Answer]] = []
+
+        def batch(tx: Transaction) -> None:
+            for request in requests:
+                answers.extend(self._apply(tx, request))
+            answers.extend(self._serve_parked(tx, requests))
+
+        try:
+            self.transact(batch, flush=flush)
+        except LedgerUnavailable as fault:
+            self._give_up(requests, str(fault.why))
+            return
+        self._write_output(requests)
+        for request, answer in answers:
+            request.answer(answer)
+        self.rescuer.meet(requests)
+
+    def _apply(self, tx: Transaction, request: Request) -> Iterable[tuple[Request, Answer]]:
+        """The operation's answer, if there is one yet: a claim may have to wait, what is late is dropped."""
+        if request.operation.deadline < time.monotonic():
+            return
+        try:
+            with tx.savepoint():
+                answer = apply(tx, request.operation)
+        except apsw.Error:
+            raise
+        except Exception as fault:  # a bad operation fails alone, the batch goes on
+            self.say("operation_failed", verb=request.operation.verb, fault=repr(fault))
+            request.fail(f"{type(fault).__name__}: {fault}")
+            return
+        wanted = request.operation.arguments.get("claim")
+        if wanted and not answer.values["order"]:
+            until = min(time.monotonic() + PARKED_SECONDS, request.operation.deadline - 0.2)
+            self.parked.append(Parked(request, wanted, answer.values["kept"], until))
+            return
+        yield request, answer
+
+    def _serve_parked(self, tx: Transaction, requests: list[Request]) -> Iterable[tuple[Request, Answer]]:
+        """Give jobs that this batch made ready to the spoolers that wait for one, in the same transaction."""
+        if requests and all(request.operation.verb == "turn" for request in requests) and not _freed(tx):
+            return
+        while self.parked:
+            parked = self.parked[0]
+            if parked.request.gone or parked.until < time.monotonic():
+                yield parked.request, Answer({"kept": parked.kept, "order": None})
+            elif claimed := claim(tx, parked.wanted):
+                yield parked.request, Answer({"kept": parked.kept, "order": claimed[0]}, claimed[1])
+            else:
+                return
+            self.parked.popleft()
+
+    def transact(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None:
+        """One transaction. Raises LedgerUnavailable; a database that failed to write is not trusted again."""
+        try:
+            with self.database.transaction(flush=flush) as tx:
+                work(tx)
+                if "jobs.scheduled" in tx.changes:
+                    self._set_timer(tx)
+        except LedgerUnavailable as fault:
+            if isinstance(fault.__cause__, apsw.IOError | apsw.CorruptError | apsw.NotADBError):
+                self.broken = str(fault.why)
+                self.say("ledger_broken", why=self.broken)
+            raise
+
+    def _set_timer(self, tx: Transaction) -> None:
+        row = tx.one("next_due")
+        self._next_due = row[0] if row else float("inf")
+
+    def _give_up(self, requests: list[Request], why: str) -> None:
+        self.say("ledger_unavailable", why=why, operations=len(requests))
+        for request in requests:
+            request.fail(why)
+        self._send_away(list(self.parked))
+        self._next_due = time.time() + TICK_SECONDS
+
+    def _send_away(self, parked: list[Parked]) -> None:
+        for each in parked:
+            each.request.answer(Answer({"kept": each.kept, "order": None}))
+        self.parked.clear()
+
+    def _write_output(self, requests: list[Request]) -> None:
+        pieces = [piece for request in requests if (piece := piece_of(request.operation))]
+        if not pieces:
+            return
+        try:
+            self.outputs.write(pieces)
+        except apsw.Error as fault:
+            self.say("output_lost", why=explained(fault), pieces=len(pieces))
+
+    # ── what time brings ────────────────────────────────────────────────────────────────────────────────────────
+
+    def _look_at_the_clocks(self) -> None:
+        if self._next_due <= time.time():
+            self._release()
+        now = time.monotonic()
+        if self.parked and self.parked[0].until <= now:
+            self._dismiss(now)
+        if now >= self._next_tick:
+            self._next_tick = now + TICK_SECONDS
+            self._tick()
+
+    def _release(self) -> None:
+        """Scheduled jobs whose time has come are queued, and given out, in one transaction."""
+        answers: list[tuple[Request, Answer]] = []
+
+        def due(tx: Transaction) -> None:
+            release_due(tx, most=DUE_AT_ONCE)
+            self._set_timer(tx)
+            answers.extend(self._serve_parked(tx, []))
+
+        self._transact_and_answer(due, answers)
+
+    def _dismiss(self, now: float) -> None:
+        while self.parked and self.parked[0].until <= now:
+            parked = self.parked.popleft()
+            parked.request.answer(Answer({"kept": parked.kept, "order": None}))
+
+    def _tick(self) -> None:
+        """What must be true again at least each second, whatever was lost."""
+        self.engine.wake(self.rescuer.present())
+        answers: list[tuple[Request, Answer]] = []
+
+        def second(tx: Transaction) -> None:
+            self.refusals.flush(tx)
+            self._set_timer(tx)
+            if self.parked and tx.one("any_queued"):
+                answers.extend(self._serve_parked(tx, []))
+            for attempt, process in tx.all("cancelling_attempts"):
+                self.inbox.push(process, {"interrupt": attempt})
+
+        self._transact_and_answer(second, answers)
+        self.rescuer.look_around()
+
+    def _transact_and_answer(self, work: Callable[[Transaction], None], answers: list[tuple[Request, Answer]]) -> None:
+        try:
+            self.transact(work)
+        except LedgerUnavailable as fault:
+            self._give_up([request for request, _ in answers], str(fault.why))
+            return
+        for request, answer in answers:
+            request.answer(answer)
+
+
+def _freed(tx: Transaction) -> bool:
+    """Whether something became ready to run in this transaction."""
+    return tx.changes.get("jobs.queued", 0) > 0

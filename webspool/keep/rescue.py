@@ -1,0 +1,132 @@
+"""What became of jobs whose process died: its runner's group is killed, its open attempts are ended, told why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from webspool.ledger.apply import end
+from webspool.ledger.database import Row, Transaction
+from webspool.ledger.inbox import Inbox, Request
+from webspool.ledger.operations import ending
+from webspool.policy import Policy, Standing, judge
+from webspool.processes import Identity, kill_session, open_pidfd
+from webspool.records import Ending, Outcome
+from webspool.telemetry import Say
+
+
+class Transact(Protocol):
+    """One transaction of the keeper's."""
+
+    def __call__(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A spooler and the session of its runner, as the ledger knows them."""
+
+    process: str
+    instance: str
+    identity: Identity
+    runner_pid: int
+    runner_start: int
+
+
+class Rescuer:
+    """Watches the spoolers. Who lives on after its master's death finishes its job: rescue goes by identity."""
+
+    def __init__(self, instance: str, inbox: Inbox, transact: Transact, say: Say) -> None:
+        self.instance, self.inbox, self.transact, self.say = instance, inbox, transact, say
+        self.watched: dict[str, Member] = {}
+
+    def present(self) -> int:
+        """How many spoolers of this instance are in their claim loop."""
+        return sum(member.instance == self.instance for member in self.watched.values())
+
+    def look_back(self) -> None:
+        """At the keeper's start: watch who lives, rescue the jobs of who does not."""
+
+        def read(tx: Transaction) -> None:
+            for row in [*tx.all("live_processes"), *tx.all("processes_with_open_attempts")]:
+                self._meet(_member(row))
+
+        self.transact(read)
+        self.look_around()
+
+    def meet(self, requests: list[Request]) -> None:
+        """Watch the processes that have just joined."""
+        for request in requests:
+            if request.operation.verb == "join":
+                self._meet(_joined(request.operation.arguments))
+
+    def _meet(self, member: Member) -> None:
+        known = self.watched.get(member.process)
+        self.watched[member.process] = member
+        if known is None:
+            self._watch(member)
+
+    def _watch(self, member: Member) -> None:
+        descriptor = open_pidfd(member.identity.pid, member.identity.start)
+        if descriptor is not None:
+            self.inbox.watch(descriptor, partial(self._ended, member.process, descriptor))
+
+    def _ended(self, process: str, descriptor: int) -> None:
+        self.inbox.unwatch(descriptor)
+        self.look_around()
+
+    def look_around(self) -> None:
+        """Rescue the jobs of every watched process that runs no more."""
+        for member in [each for each in self.watched.values() if not each.identity.alive]:
+            del self.watched[member.process]
+            self.rescue(member)
+
+    def rescue(self, member: Member) -> None:
+        """End the open attempts of a dead spooler."""
+        kill_session(member.runner_pid, member.runner_start)
+        rescued: list[dict[str, Any]] = []
+
+        def work(tx: Transaction) -> None:
+            cut = self._was_cut(tx, member)
+            for row in tx.all("open_attempts_with_jobs", process=member.process):
+                ended = _judged(row, _outcome(member, cut=cut), tx.now)
+                end(tx, ended)
+                rescued.append({"job": row[1], "task": row[2], "state": ended["state"], "why": ended["error"]})
+            tx.run("end_process", id=member.process, now=tx.now)
+
+        self.transact(work)
+        self.say("spooler_ended", spooler=member.identity.pid, jobs=len(rescued))
+        for facts in rescued:
+            self.say("job_rescued", **facts)
+
+    def _was_cut(self, tx: Transaction, member: Member) -> bool:
+        """Whether it ended with its whole instance, or because that is stopping; else it died alone."""
+        if member.instance != self.instance:
+            return True
+        standing = tx.one("instance_standing", id=self.instance)
+        return standing is not None and bool(standing[0])
+
+
+def _outcome(member: Member, *, cut: bool) -> Outcome:
+    pid = member.identity.pid
+    why = f"cut: the instance of its spooler {pid} ended" if cut else f"its spooler {pid} was killed"
+    return Outcome(Ending.INTERRUPTED, error=why, cut=cut)
+
+
+def _judged(row: Row, outcome: Outcome, now: float) -> dict[str, Any]:
+    attempt, _job, _task, attempts, interruptions, created_at, policy = row
+    known = Policy.from_dict(json.loads(policy)) if policy else Policy()
+    return ending(attempt, outcome, judge(outcome, known, Standing(attempts, interruptions, now - created_at)))
+
+
+def _member(row: Row) -> Member:
+    process, instance, pid, _start, runner_pid, runner_start = row
+    boot, pid, start = process.rsplit(":", 2)
+    return Member(process, instance or "", Identity(boot, int(pid), int(start)), runner_pid or 0, runner_start or 0)
+
+
+def _joined(given: dict[str, Any]) -> Member:
+    process = given["process"]
+    return _member((process, given["instance"], 0, 0, given["runner_pid"], given["runner_start"]))

@@ -1,0 +1,96 @@
+"""How a process brings an operation into the ledger: through the keeper, or directly when the keeper is gone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from webspool.errors import LedgerUnavailable
+from webspool.ledger.apply import apply
+from webspool.ledger.database import Database
+from webspool.ledger.inbox import KeeperGone, Route
+from webspool.ledger.operations import Answer, Operation
+from webspool.ledger.output import Piece, write_directly
+
+PATIENCE_SECONDS = 0.8
+BUSY_SECONDS = 1.0
+
+
+class Client:
+    """Operations in, answers out. `route` None: there is no keeper, every operation is direct."""
+
+    def __init__(self, ledger: Path, outputs: Path, route: Route | None) -> None:
+        self.ledger, self.outputs, self.route = ledger, outputs, route
+        self.direct_calls = 0
+        self.unanswered_since: float | None = None
+
+    def call(self, operation: Operation, *, patience: float = PATIENCE_SECONDS) -> Answer:
+        """Do it, within `patience` seconds by the keeper, else directly. Raises LedgerUnavailable: it was not done.
+
+        Directly is safe only because the keeper drops an operation whose deadline has passed, and looks at the
+        deadline under the same write lock which the direct transaction has to take.
+        """
+        if self.route is None:
+            return self.call_directly(operation)
+        timed = replace(operation, deadline=time.monotonic() + patience)
+        try:
+            answer = self.route.ask(timed)
+        except KeeperGone:
+            self._note_silence(timed)
+            return self.call_directly(operation)
+        self.unanswered_since = None
+        return answer
+
+    def _note_silence(self, operation: Operation) -> None:
+        """Remember since when a keeper that accepts connections has not answered."""
+        if time.monotonic() >= operation.deadline and self.unanswered_since is None:
+            self.unanswered_since = time.monotonic()
+
+    def call_directly(self, operation: Operation) -> Answer:
+        """One transaction on a connection of its own, opened and closed here."""
+        self.direct_calls += 1
+        database = Database(self.ledger, busy_seconds=BUSY_SECONDS)
+        try:
+            with database.transaction(flush=True, direct=True) as tx:
+                answer = apply(tx, operation)
+        finally:
+            database.close()
+        if piece := piece_of(operation):
+            self._keep_directly(piece)
+        return answer
+
+    def tell(self, operation: Operation) -> bool:
+        """Say something that may be lost (a refusal, a piece of output); nobody waits for it."""
+        if self.route is not None and self.route.tell(operation):
+            return True
+        if piece := piece_of(operation):
+            return self._keep_directly(piece)
+        return False
+
+    def _keep_directly(self, piece: Piece) -> bool:
+        try:
+            write_directly(self.outputs, piece)
+        except (apsw.Error, OSError):
+            return False
+        return True
+
+    def pushed(self) -> list[dict[str, Any]]:
+        """What the keeper said unasked."""
+        return [] if self.route is None else self.route.pushed()
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable when the keeper says something unasked, if there is one."""
+        return None if self.route is None else self.route.fileno()
+
+
+def piece_of(operation: Operation) -> Piece | None:
+    """The piece of output that an operation carries."""
+    placed = operation.arguments.get("output")
+    return Piece(**placed, bytes=operation.body) if placed else None
+
+
+__all__ = ["Client", "LedgerUnavailable", "Operation", "piece_of"]

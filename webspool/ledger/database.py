@@ -1,0 +1,188 @@
+"""One connection to the ledger's SQLite file: opening, migrations, and transactions over named statements."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from webspool.errors import LedgerRefused, LedgerUnavailable
+
+OLDEST_SQLITE = (3, 51, 3)
+APPLICATION_ID = 0x77737031
+PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
+
+Row = tuple[Any, ...]
+
+
+def read_statements(name: str) -> dict[str, str]:
+    """The named statements of a file of this package: `-- name: x` and the text up to the next."""
+    text = (files(__package__) / name).read_text(encoding="utf-8")
+    parts = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
+    return {name: sql.strip() for name, sql in zip(parts[::2], parts[1::2], strict=True)}
+
+
+STATEMENTS = read_statements("statements.sql")
+
+
+def migrations() -> list[tuple[int, str]]:
+    """The numbered schema changes, oldest first."""
+    folder = files(__package__) / "migrations"
+    found = (each for each in folder.iterdir() if each.name.endswith(".sql"))
+    return sorted((int(each.name[:4]), each.read_text(encoding="utf-8")) for each in found)
+
+
+class Transaction:
+    """What one transaction offers to those who change the ledger. `now` is Unix seconds, one for all of it."""
+
+    def __init__(self, connection: apsw.Connection, now: float, *, direct: bool) -> None:
+        self.connection = connection
+        self.now = now
+        self.direct = direct
+        self.changes: dict[str, int] = {}
+        self._paused: frozenset[str] | None = None
+        self._tasks: dict[str, Row | None] = {}
+
+    def run(self, name: str, /, **values: Any) -> int:
+        """Run a statement; returns how many rows it changed."""
+        self.connection.execute(STATEMENTS[name], values)
+        return self.connection.changes()
+
+    def all(self, name: str, /, **values: Any) -> list[Row]:
+        return self.connection.execute(STATEMENTS[name], values).fetchall()
+
+    def one(self, name: str, /, **values: Any) -> Row | None:
+        return self.connection.execute(STATEMENTS[name], values).fetchone()
+
+    def count(self, counter: str, change: int = 1) -> None:
+        self.changes[counter] = self.changes.get(counter, 0) + change
+
+    def paused(self) -> frozenset[str]:
+        if self._paused is None:
+            self._paused = frozenset(name for (name,) in self.all("pauses"))
+        return self._paused
+
+    def task(self, name: str) -> Row | None:
+        """(known, concurrency, policy as JSON) of a task, or None when the ledger never heard of it."""
+        if name not in self._tasks:
+            self._tasks[name] = self.one("task_by_name", name=name)
+        return self._tasks[name]
+
+    def forget_what_was_read(self) -> None:
+        self._paused = None
+        self._tasks.clear()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """A part that is undone alone when it raises."""
+        before = dict(self.changes)
+        try:
+            with self.connection:
+                yield
+        except BaseException:
+            self.changes = before
+            self.forget_what_was_read()
+            raise
+
+    def write_counters(self) -> None:
+        for name, change in self.changes.items():
+            if change:
+                self.run("add_to_counter", name=name, change=change)
+        self.changes.clear()
+
+
+class Database:
+    """A connection to the ledger. Never opened by a process that runs user code for longer than one operation."""
+
+    def __init__(self, path: Path, *, busy_seconds: float = 1.0) -> None:
+        self.path = path
+        refuse_old_sqlite(path)
+        try:
+            self.connection = apsw.Connection(str(path))
+            self.connection.set_busy_timeout(int(busy_seconds * 1000))
+            self.connection.execute(PRAGMAS)
+            self._synchronous = ""
+            self._bring_up_to_date()
+        except apsw.Error as fault:
+            raise LedgerUnavailable(ledger=path, why=explained(fault)) from fault
+
+    def _bring_up_to_date(self) -> None:
+        (version,) = self.connection.execute("PRAGMA user_version").fetchone() or (0,)
+        pending = [(number, sql) for number, sql in migrations() if number > version]
+        newest = migrations()[-1][0]
+        if version > newest:
+            why = f"its schema is number {version}, this webspool knows {newest}; install the newer webspool again"
+            raise LedgerRefused(ledger=self.path, why=why)
+        if pending:
+            self._migrate()
+
+    def _migrate(self) -> None:
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.synchronise(flush=True)
+        self.connection.execute("BEGIN IMMEDIATE")
+        with self._closing_transaction():
+            (version,) = self.connection.execute("PRAGMA user_version").fetchone() or (0,)
+            for number, sql in migrations():
+                if number > version:
+                    self.connection.execute(f"{sql}; PRAGMA user_version = {number:d}")
+            self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+
+    def synchronise(self, *, flush: bool) -> None:
+        """Whether the next commits are fsynced before they return (SQLite cannot change it inside a transaction)."""
+        wanted = "FULL" if flush else "NORMAL"
+        if wanted != self._synchronous:
+            self.connection.execute(f"PRAGMA synchronous = {wanted}")
+            self._synchronous = wanted
+
+    @contextmanager
+    def transaction(self, *, flush: bool, direct: bool = False) -> Iterator[Transaction]:
+        """The write lock, taken at once. Raises LedgerUnavailable when it cannot be had or the commit fails."""
+        try:
+            self.synchronise(flush=flush)
+            self.connection.execute("BEGIN IMMEDIATE")
+            with self._closing_transaction():
+                transaction = Transaction(self.connection, time.time(), direct=direct)
+                yield transaction
+                transaction.write_counters()
+        except apsw.Error as fault:
+            raise LedgerUnavailable(ledger=self.path, why=explained(fault)) from fault
+
+    @contextmanager
+    def _closing_transaction(self) -> Iterator[None]:
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def refuse_old_sqlite(path: Path) -> None:
+    """SQLite 3.7.0 to 3.51.2 can lose committed rows (the WAL-reset bug). Raises LedgerRefused."""
+    version = apsw.sqlite_lib_version()
+    if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
+        why = f"SQLite {version} has the WAL-reset bug; install apsw 3.51.3 or newer"
+        raise LedgerRefused(ledger=path, why=why)
+
+
+def explained(fault: apsw.Error) -> str:
+    """SQLite's complaint in words that say what to do, where that is known."""
+    match fault:
+        case apsw.BusyError() | apsw.LockedError():
+            return "another process holds its write lock"
+        case apsw.FullError():
+            return "the disk is full"
+        case apsw.ReadOnlyError() | apsw.CantOpenError():
+            return f"it cannot be opened for writing ({fault}); look at the owner and mode of its folder"
+        case _:
+            return f"{type(fault).__name__}: {fault}"

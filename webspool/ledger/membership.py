@@ -1,0 +1,82 @@
+"""Instances and their processes: who serves this ledger, and which tasks their code knows."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from webspool.ledger.admission import admit_blocked, hold_queued
+from webspool.ledger.database import Transaction
+from webspool.ledger.operations import Answer, Operation
+
+
+def start(tx: Transaction, operation: Operation) -> Answer:
+    """An instance begins to serve this ledger; those of this host before it have ended."""
+    given = operation.arguments
+    tx.run("insert_instance", id=operation.id, now=tx.now, **given)
+    tx.run("end_other_instances", id=operation.id, host=given["host"], now=tx.now)
+    tx.run("end_other_processes", instance=operation.id, now=tx.now)
+    return Answer({"instance": operation.id})
+
+
+def stop(tx: Transaction, operation: Operation) -> Answer:
+    """No further claim is given to this instance (`stopping`), or again (not `stopping`)."""
+    given = operation.arguments
+    changed = tx.run("mark_stopping", id=given["instance"], stopping=int(given["stopping"]))
+    return Answer({"changed": bool(changed)})
+
+
+def leave(tx: Transaction, operation: Operation) -> Answer:
+    """A process has ended; its open attempts are ended by whoever saw it end."""
+    tx.run("end_process", id=operation.arguments["process"], now=tx.now)
+    return Answer({})
+
+
+def join(tx: Transaction, operation: Operation) -> Answer:
+    """A spooler with its runner: the tasks it knows are known from now on, others no more."""
+    given = operation.arguments
+    tx.run(
+        "upsert_process",
+        id=given["process"],
+        instance=given["instance"],
+        pid=given["pid"],
+        start=given["start"],
+        runner_pid=given["runner_pid"],
+        runner_start=given["runner_start"],
+        generation=given["generation"],
+        now=tx.now,
+    )
+    if given.get("tasks") is not None:
+        learn_tasks(tx, given["tasks"])
+    return Answer({"process": given["process"]})
+
+
+def learn_tasks(tx: Transaction, tasks: dict[str, dict[str, Any]]) -> None:
+    before = {name: (known, concurrency, policy) for name, known, concurrency, policy in tx.all("all_tasks")}
+    for name, policy in tasks.items():
+        _learn(tx, name, policy, before.get(name))
+    for name, (known, _, _) in before.items():
+        if known and name not in tasks:
+            tx.run("forget_task", name=name)
+            tx.forget_what_was_read()
+            hold_queued(tx, "queued_by_task", f"unknown:{name}", task=name)
+
+
+def _learn(tx: Transaction, name: str, policy: dict[str, Any], before: tuple[int, int | None, str] | None) -> None:
+    text = json.dumps(policy, sort_keys=True)
+    if before == (1, policy["concurrency"], text):
+        return
+    tx.run("upsert_task", name=name, concurrency=policy["concurrency"], policy=text)
+    tx.forget_what_was_read()
+    if before is not None and before[1] != policy["concurrency"]:
+        _limit_anew(tx, name)
+    admit_blocked(tx, f"unknown:{name}")
+
+
+def _limit_anew(tx: Transaction, name: str) -> None:
+    """The task's limit has changed: what is running holds its place, what waits queues up for the rest."""
+    holds = f"task:{name}"
+    hold_queued(tx, "queued_by_task", f"limit:{holds}", task=name)
+    for (job,) in tx.all("running_by_task", task=name):
+        tx.run("take_slot", holds=holds, job=job)
+    admit_blocked(tx, f"limit:{holds}")

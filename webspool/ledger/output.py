@@ -1,0 +1,79 @@
+"""The output of attempts in a database of its own: numbered pieces, no fsync, nothing waits for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS piece (
+    attempt TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    first_line INTEGER NOT NULL,
+    at REAL NOT NULL,
+    bytes BLOB NOT NULL,
+    PRIMARY KEY (attempt, number)
+) WITHOUT ROWID
+"""
+INSERT = "INSERT INTO piece VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+SELECT = "SELECT number, first_line, at, bytes FROM piece WHERE attempt = ? AND number > ? ORDER BY number LIMIT ?"
+PRAGMAS = "PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA mmap_size = 0; PRAGMA trusted_schema = OFF"
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some of an attempt's output: `number` counts from 1, `first_line` is the line in which it begins, from 1."""
+
+    attempt: str
+    number: int
+    first_line: int
+    at: float
+    bytes: bytes
+
+    def placed(self) -> dict[str, Any]:
+        """All but the bytes, as it travels beside them."""
+        return {"attempt": self.attempt, "number": self.number, "first_line": self.first_line, "at": self.at}
+
+
+class Outputs:
+    """The database of output, opened for writing."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = apsw.Connection(str(path))
+        self.connection.set_busy_timeout(1000)
+        self.connection.execute(PRAGMAS)
+        self.connection.execute(SCHEMA)
+
+    def write(self, pieces: Iterable[Piece]) -> None:
+        """Keep these pieces; one that is there already stays as it is."""
+        rows = [(piece.attempt, piece.number, piece.first_line, piece.at, piece.bytes) for piece in pieces]
+        with self.connection:
+            self.connection.executemany(INSERT, rows)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def write_directly(path: Path, piece: Piece) -> None:
+    """Keep one piece without the keeper."""
+    outputs = Outputs(path)
+    try:
+        outputs.write([piece])
+    finally:
+        outputs.close()
+
+
+def read_pieces(path: Path, attempt: str, *, after: int = 0, most: int = 1000) -> list[Piece]:
+    """The pieces of an attempt's output that follow piece number `after`; creates nothing."""
+    if not path.exists():
+        return []
+    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
+    try:
+        connection.set_busy_timeout(1000)
+        return [Piece(attempt, *row) for row in connection.execute(SELECT, (attempt, after, most))]
+    finally:
+        connection.close()

@@ -1,0 +1,40 @@
+"""Refused webhooks, kept small: counted in memory, the last of each kind written once a second."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, deque
+from collections.abc import Iterable
+
+from webspool.ledger.database import Transaction
+from webspool.ledger.operations import Operation
+
+KEPT_A_KIND = 100
+WRITTEN_AT_ONCE = 100
+
+
+class Refusals:
+    """Refusals between two seconds; strangers do not drive the writer."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._last: deque[tuple[float, Operation]] = deque(maxlen=WRITTEN_AT_ONCE)
+
+    def add(self, operations: Iterable[Operation]) -> None:
+        for operation in operations:
+            self._counts["deliveries.refused"] += 1
+            self._last.append((time.time(), operation))
+
+    def flush(self, tx: Transaction) -> None:
+        """Write what has come since the last time, and drop the oldest of each kind that has too many."""
+        for name, number in self._counts.items():
+            tx.count(name, number)
+        for at, operation in self._last:
+            given = operation.arguments
+            values = given | {"id": operation.id, "at": at, "headers": json.dumps(given["headers"])}
+            tx.run("insert_refusal", **values, body=operation.body)
+        for source, cause in {(each.arguments["source"], each.arguments["cause"]) for _, each in self._last}:
+            tx.run("drop_old_refusals", source=source, cause=cause, keep=KEPT_A_KIND)
+        self._counts.clear()
+        self._last.clear()

@@ -1,0 +1,304 @@
+"""The keeper's door as a unix socket in a folder of mode 0700, and the way of another process to it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from webspool import frames
+from webspool.errors import LedgerUnavailable
+from webspool.ledger.inbox import KeeperGone, Request
+from webspool.ledger.operations import Answer, Operation
+
+RECEIVED_AT_ONCE = 1 << 18
+LONGEST_ADDRESS = 100
+
+
+def _address(folder: Path, name: str = "keeper.sock") -> tuple[str, int | None]:
+    """The socket's address; a path too long for one (unix(7): 108 bytes) goes by its folder's descriptor."""
+    path = str(folder / name)
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS:
+        return path, None
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    return f"/proc/self/fd/{descriptor}/{name}", descriptor
+
+
+class SocketRequest:
+    """An operation that came over a connection."""
+
+    def __init__(self, connection: _Connection, operation: Operation, *, awaited: bool) -> None:
+        self.connection, self.operation, self.awaited = connection, operation, awaited
+
+    @property
+    def gone(self) -> bool:
+        return not self.connection.open
+
+    def answer(self, answer: Answer) -> None:
+        self.connection.send(frames.encode({"id": self.operation.id, "is": answer.values}, answer.body))
+
+    def fail(self, why: str) -> None:
+        self.connection.send(frames.encode({"id": self.operation.id, "why": why}))
+
+
+class _Connection:
+    """One caller: what it sent in part, and what it has not read yet."""
+
+    def __init__(self, inbox: SocketInbox, sock: socket.socket) -> None:
+        self.inbox, self.socket = inbox, sock
+        self.decoder = frames.Decoder()
+        self.unsent = bytearray()
+        self.open = True
+
+    def receive(self) -> list[Request]:
+        try:
+            data = self.socket.recv(RECEIVED_AT_ONCE)
+        except BlockingIOError:
+            return []
+        except OSError:
+            data = b""
+        if not data:
+            self.close()
+            return []
+        try:
+            return [self._request(message, body) for message, body in self.decoder.feed(data)]
+        except (ValueError, KeyError, TypeError):
+            self.close()
+            return []
+
+    def _request(self, message: dict[str, Any], body: bytes) -> Request:
+        operation = Operation.from_frame(message, body)
+        if operation.verb in ("turn", "join"):
+            self.inbox.connections[_process_of(operation)] = self
+        return SocketRequest(self, operation, awaited=not message.get("tell", False))
+
+    def send(self, data: bytes) -> None:
+        if not self.open:
+            return
+        if not self.unsent:
+            with contextlib.suppress(BlockingIOError):
+                data = data[self._send_some(data) :]
+        if data and self.open:
+            self.unsent += data
+            self.inbox.selector.modify(self.socket, selectors.EVENT_READ | selectors.EVENT_WRITE, self.serve)
+
+    def _send_some(self, data: bytes) -> int:
+        try:
+            return self.socket.send(data)
+        except BlockingIOError:
+            raise
+        except OSError:
+            self.close()
+            return len(data)
+
+    def flush(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            del self.unsent[: self._send_some(bytes(self.unsent))]
+        if self.open and not self.unsent:
+            self.inbox.selector.modify(self.socket, selectors.EVENT_READ, self.serve)
+
+    def serve(self, events: int) -> list[Request]:
+        if events & selectors.EVENT_WRITE:
+            self.flush()
+        return self.receive() if self.open and events & selectors.EVENT_READ else []
+
+    def close(self) -> None:
+        if self.open:
+            self.open = False
+            self.inbox.selector.unregister(self.socket)
+            self.socket.close()
+
+
+def _process_of(operation: Operation) -> str:
+    given = operation.arguments
+    return str(given.get("process") or (given.get("claim") or {}).get("process") or "")
+
+
+class SocketInbox:
+    """The keeper's door. One keeper holds the folder's lock; the next waits for it."""
+
+    def __init__(self, folder: Path, *, lock_seconds: float = 5.0) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        self._lock = _locked(folder / "lock", lock_seconds)
+        self.selector = selectors.DefaultSelector()
+        self.connections: dict[str, _Connection] = {}
+        self.listener = self._listen(folder)
+        self.selector.register(self.listener, selectors.EVENT_READ, self._accept)
+
+    def _listen(self, folder: Path) -> socket.socket:
+        (folder / "keeper.sock").unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        address, descriptor = _address(folder)
+        listener.bind(address)
+        if descriptor is not None:
+            os.close(descriptor)
+        listener.listen(512)
+        listener.setblocking(False)
+        return listener
+
+    def _accept(self, events: int) -> list[Request]:
+        with contextlib.suppress(OSError):
+            sock, _ = self.listener.accept()
+            sock.setblocking(False)
+            connection = _Connection(self, sock)
+            self.selector.register(sock, selectors.EVENT_READ, connection.serve)
+        return []
+
+    def collect(self, seconds: float) -> list[Request]:
+        """The operations that have arrived; waits at most that long for the first."""
+        found: list[Request] = []
+        for key, events in self.selector.select(max(seconds, 0.0)):
+            found += key.data(events)
+        return found
+
+    def push(self, process: str, message: dict[str, Any]) -> None:
+        """Tell a process something that it did not ask."""
+        connection = self.connections.get(process)
+        if connection is not None:
+            connection.send(frames.encode({"push": message}))
+
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+        def ready(_events: int) -> list[Request]:
+            callback()
+            return []
+
+        self.selector.register(descriptor, selectors.EVENT_READ, ready)
+
+    def unwatch(self, descriptor: int) -> None:
+        self.selector.unregister(descriptor)
+        os.close(descriptor)
+
+    def close(self) -> None:
+        self.selector.close()
+        self.listener.close()
+        os.close(self._lock)
+
+
+def _locked(path: Path, seconds: float) -> int:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    give_up = time.monotonic() + seconds
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            if time.monotonic() >= give_up:
+                os.close(descriptor)
+                raise LedgerUnavailable(ledger=path.parent, why="another keeper serves it") from None
+            time.sleep(0.05)
+        else:
+            return descriptor
+
+
+class SocketRoute:
+    """The way of a process to the keeper: one connection a thread, made anew after a fork."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._local = threading.local()
+
+    def ask(self, operation: Operation) -> Answer:
+        """Send, and wait for the answer of that id until the deadline. Raises KeeperGone, LedgerUnavailable."""
+        try:
+            connection = self._connection()
+            connection.settimeout(max(operation.deadline - time.monotonic(), 0.001))
+            connection.sendall(operation.frame())
+            return self._answer(connection, operation)
+        except (OSError, ValueError) as fault:
+            self.close()
+            raise KeeperGone from fault
+
+    def _answer(self, connection: socket.socket, operation: Operation) -> Answer:
+        while True:
+            answer = None
+            for message, body in self._received(connection):
+                if "push" in message:
+                    self._local.pushed.append(message["push"])
+                elif message["id"] == operation.id:  # another id: late, its operation was given up
+                    answer = message, body
+            if answer is not None:
+                return self._opened(*answer)
+            connection.settimeout(max(operation.deadline - time.monotonic(), 0.001))
+
+    def _opened(self, message: dict[str, Any], body: bytes) -> Answer:
+        if "why" in message:
+            raise LedgerUnavailable(ledger=self._folder.parent, why=message["why"])
+        return Answer(message["is"], body)
+
+    def _received(self, connection: socket.socket) -> list[tuple[dict[str, Any], bytes]]:
+        data = connection.recv(RECEIVED_AT_ONCE)
+        if not data:
+            raise ConnectionResetError
+        return list(self._local.decoder.feed(data))
+
+    def tell(self, operation: Operation) -> bool:
+        """Send without waiting; False when nobody takes it."""
+        given = {"id": operation.id, "do": operation.verb, "with": operation.arguments, "by": None, "tell": True}
+        try:
+            connection = self._connection()
+            connection.settimeout(0.05)
+            connection.sendall(frames.encode(given, operation.body))
+        except OSError:
+            self.close()
+            return False
+        return True
+
+    def _connection(self) -> socket.socket:
+        if getattr(self._local, "pid", None) != os.getpid():
+            self._local.pid, self._local.socket = os.getpid(), None
+            self._local.pushed = []
+        if self._local.socket is None:
+            self._local.socket = _connected(self._folder)
+            self._local.decoder = frames.Decoder()
+        connection: socket.socket = self._local.socket
+        return connection
+
+    def fileno(self) -> int | None:
+        """The connection's descriptor in this thread, to wait for what is pushed; None when there is none."""
+        connection = getattr(self._local, "socket", None)
+        return None if connection is None else connection.fileno()
+
+    def pushed(self) -> list[dict[str, Any]]:
+        """What the keeper said unasked since the last time."""
+        connection = getattr(self._local, "socket", None)
+        if connection is None:
+            return []
+        try:
+            connection.settimeout(0)
+            while True:
+                self._local.pushed += [
+                    message["push"] for message, _ in self._received(connection) if "push" in message
+                ]
+        except BlockingIOError:
+            pass
+        except (OSError, ValueError):
+            self.close()
+        taken, self._local.pushed = self._local.pushed, []
+        return list(taken)
+
+    def close(self) -> None:
+        connection = getattr(self._local, "socket", None)
+        if connection is not None:
+            connection.close()
+            self._local.socket = None
+
+
+def _connected(folder: Path) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        address, descriptor = _address(folder)
+        connection.settimeout(0.5)
+        connection.connect(address)
+    except OSError:
+        connection.close()
+        raise
+    if descriptor is not None:
+        os.close(descriptor)
+    return connection

@@ -1,0 +1,219 @@
+-- name: insert_event_key
+INSERT INTO event_key (source, event_id, delivery, first_at) VALUES (:source, :event_id, :delivery, :now)
+ON CONFLICT DO NOTHING
+
+-- name: event_holder
+SELECT delivery FROM event_key WHERE source = :source AND event_id = :event_id
+
+-- name: insert_delivery
+INSERT INTO delivery (id, source, method, url, headers, remote, event_id, event_type, received_at, status, body,
+                      body_file, body_size, body_sha256, parent)
+VALUES (:id, :source, :method, :url, :headers, :remote, :event_id, :event_type, :now, :status, :body,
+        :body_file, :body_size, :body_sha256, :parent)
+ON CONFLICT (id) DO NOTHING
+
+-- name: delivery_status
+SELECT status FROM delivery WHERE id = :id
+
+-- name: count_duplicate
+UPDATE delivery SET duplicates = duplicates + 1 WHERE id = :id
+
+-- name: delivery_by_id
+SELECT id, source, method, url, headers, received_at, event_id, event_type, body, body_file
+FROM delivery WHERE id = :id
+
+-- name: jobs_of_delivery
+SELECT id, task, state FROM job WHERE delivery = :delivery ORDER BY seq
+
+-- name: insert_job
+INSERT INTO job (id, task, calling, arguments, delivery, source, state, blocked_on, due_at, priority, key, created_at,
+                 parent)
+VALUES (:id, :task, :calling, :arguments, :delivery, :source, :state, :blocked_on, :due_at, :priority, :key, :now,
+        :parent)
+ON CONFLICT (id) DO NOTHING
+
+-- name: job_by_id
+SELECT id, task, source, state, blocked_on, due_at, priority, key, attempt, delivery FROM job WHERE id = :id
+
+-- name: next_queued
+SELECT id, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions
+FROM job WHERE state = 'queued' ORDER BY priority DESC, due_at, seq LIMIT 1
+
+-- name: claim_job
+UPDATE job SET state = 'running', attempt = :attempt, attempts = attempts + 1, number = number + 1, started_at = :now
+WHERE id = :id AND state = 'queued'
+
+-- name: insert_attempt
+INSERT INTO attempt (id, job, number, process, started_at, deadline_at)
+VALUES (:id, :job, :number, :process, :now, :deadline_at)
+
+-- name: claimed_before
+SELECT job.id, job.task, job.calling, job.arguments, job.delivery, job.created_at, job.attempts - 1, job.base,
+       job.number - 1, job.interruptions
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
+
+-- name: attempt_exists
+SELECT 1 FROM attempt WHERE id = :id
+
+-- name: open_attempts_of
+SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL AND id <> :besides
+
+-- name: end_attempt
+UPDATE attempt SET ended_at = :now, outcome = :outcome, charged = :charged, error = :error, traceback = :traceback,
+                   exit_code = :exit_code, signal = :signal, output_bytes = :output_bytes, output_cut = :output_cut
+WHERE id = :id AND ended_at IS NULL
+
+-- name: note_late_end
+UPDATE attempt SET late = :outcome WHERE id = :id AND late IS NULL AND outcome <> :outcome
+
+-- name: held_by_attempt
+SELECT job.id, job.task, job.source, job.key, job.cancelling
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.id = :id AND job.attempt = :id AND job.state = 'running'
+
+-- name: end_job
+UPDATE job SET state = :state, blocked_on = :blocked_on, attempt = NULL, due_at = :due_at, error = :error,
+               result = :result, attempts = attempts - :uncharged, interruptions = interruptions + :cut,
+               finished_at = :finished_at, cancelling = 0
+WHERE id = :id
+
+-- name: move_job
+UPDATE job SET state = :state, blocked_on = :blocked_on, due_at = :due_at WHERE id = :id
+
+-- name: finish_waiting_job
+UPDATE job SET state = :state, blocked_on = NULL, error = :error, finished_at = :now WHERE id = :id
+
+-- name: begin_new_round
+UPDATE job SET base = attempts, interruptions = 0, finished_at = NULL WHERE id = :id
+
+-- name: ask_to_cancel
+UPDATE job SET cancelling = 1 WHERE id = :id AND state = 'running'
+
+-- name: due_jobs
+SELECT id, task, source, key, due_at FROM job WHERE state = 'scheduled' AND due_at <= :now
+ORDER BY due_at, seq LIMIT :most
+
+-- name: next_due
+SELECT due_at FROM job WHERE state = 'scheduled' ORDER BY due_at LIMIT 1
+
+-- name: any_queued
+SELECT 1 FROM job WHERE state = 'queued' LIMIT 1
+
+-- name: blocked_on
+SELECT id, task, source, key, due_at FROM job WHERE state = 'blocked' AND blocked_on = :blocked_on
+ORDER BY priority DESC, due_at, seq LIMIT :most
+
+-- name: queued_by_task
+SELECT id, task, source, key, due_at FROM job WHERE state = 'queued' AND task = :task
+
+-- name: queued_by_source
+SELECT id, task, source, key, due_at FROM job WHERE state = 'queued' AND source = :source
+
+-- name: all_queued
+SELECT id, task, source, key, due_at FROM job WHERE state = 'queued'
+
+-- name: running_by_task
+SELECT id FROM job WHERE state = 'running' AND task = :task
+
+-- name: blocked_reasons
+SELECT DISTINCT blocked_on FROM job WHERE state = 'blocked'
+
+-- name: slots_taken
+SELECT count(*) FROM slot WHERE holds = :holds
+
+-- name: take_slot
+INSERT INTO slot (holds, job) VALUES (:holds, :job) ON CONFLICT DO NOTHING
+
+-- name: free_slots
+DELETE FROM slot WHERE job = :job RETURNING holds
+
+-- name: task_by_name
+SELECT known, concurrency, policy FROM task WHERE name = :name
+
+-- name: all_tasks
+SELECT name, known, concurrency, policy FROM task
+
+-- name: upsert_task
+INSERT INTO task (name, known, concurrency, policy) VALUES (:name, 1, :concurrency, :policy)
+ON CONFLICT (name) DO UPDATE SET known = 1, concurrency = excluded.concurrency, policy = excluded.policy
+
+-- name: forget_task
+UPDATE task SET known = 0 WHERE name = :name
+
+-- name: pauses
+SELECT name FROM pause
+
+-- name: insert_pause
+INSERT INTO pause (name, since, actor) VALUES (:name, :now, :actor) ON CONFLICT DO NOTHING
+
+-- name: delete_pause
+DELETE FROM pause WHERE name = :name
+
+-- name: insert_instance
+INSERT INTO instance (id, host, boot, pid, start, engine, started_at)
+VALUES (:id, :host, :boot, :pid, :start, :engine, :now)
+ON CONFLICT (id) DO NOTHING
+
+-- name: end_other_instances
+UPDATE instance SET ended_at = :now WHERE id <> :id AND host = :host AND ended_at IS NULL
+
+-- name: end_instance
+UPDATE instance SET ended_at = :now WHERE id = :id AND ended_at IS NULL
+
+-- name: live_instances
+SELECT id, host, boot, pid, start, started_at FROM instance WHERE ended_at IS NULL
+
+-- name: instance_standing
+SELECT stopping, generation FROM instance WHERE id = :id
+
+-- name: mark_stopping
+UPDATE instance SET stopping = :stopping WHERE id = :id
+
+-- name: upsert_process
+INSERT INTO process (id, instance, pid, start, runner_pid, runner_start, generation, joined_at)
+VALUES (:id, :instance, :pid, :start, :runner_pid, :runner_start, :generation, :now)
+ON CONFLICT (id) DO UPDATE SET runner_pid = excluded.runner_pid, runner_start = excluded.runner_start,
+                               generation = excluded.generation, ended_at = NULL
+
+-- name: end_process
+UPDATE process SET ended_at = :now WHERE id = :id AND ended_at IS NULL
+
+-- name: end_other_processes
+UPDATE process SET ended_at = :now WHERE instance <> :instance AND ended_at IS NULL
+AND id NOT IN (SELECT process FROM attempt WHERE ended_at IS NULL)
+
+-- name: live_processes
+SELECT id, instance, pid, start, runner_pid, runner_start FROM process WHERE ended_at IS NULL
+
+-- name: processes_with_open_attempts
+SELECT DISTINCT attempt.process, process.instance, process.pid, process.start, process.runner_pid, process.runner_start
+FROM attempt LEFT JOIN process ON process.id = attempt.process WHERE attempt.ended_at IS NULL
+
+-- name: open_attempts_with_jobs
+SELECT attempt.id, job.id, job.task, job.attempts - job.base, job.interruptions, job.created_at, task.policy
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN task ON task.name = job.task
+WHERE attempt.process = :process AND attempt.ended_at IS NULL
+
+-- name: cancelling_attempts
+SELECT attempt.id, attempt.process FROM job JOIN attempt ON attempt.id = job.attempt
+WHERE job.state = 'running' AND job.cancelling = 1
+
+-- name: insert_action
+INSERT INTO action (id, verb, arguments, answer, actor, at) VALUES (:id, :verb, :arguments, :answer, :actor, :now)
+
+-- name: action_answer
+SELECT answer FROM action WHERE id = :id
+
+-- name: insert_refusal
+INSERT INTO refusal (id, source, cause, status, method, url, headers, remote, body, body_size, at)
+VALUES (:id, :source, :cause, :status, :method, :url, :headers, :remote, :body, :body_size, :at)
+ON CONFLICT (id) DO NOTHING
+
+-- name: drop_old_refusals
+DELETE FROM refusal WHERE source = :source AND cause = :cause AND seq <= (
+    SELECT seq FROM refusal WHERE source = :source AND cause = :cause ORDER BY seq DESC LIMIT 1 OFFSET :keep)
+
+-- name: add_to_counter
+INSERT INTO counter (name, value) VALUES (:name, :change)
+ON CONFLICT (name) DO UPDATE SET value = value + excluded.value

@@ -1,0 +1,117 @@
+"""Processes of this machine told apart by pid and start time, and the killing of a runner's session."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+PROC = Path("/proc")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A process that a reused pid cannot be taken for: `start` is its start time in clock ticks since boot."""
+
+    boot: str
+    pid: int
+    start: int
+
+    def __str__(self) -> str:
+        return f"{self.boot}:{self.pid}:{self.start}"
+
+    @classmethod
+    def of(cls, pid: int) -> Identity:
+        return cls(boot_id(), pid, start_time(pid))
+
+    @property
+    def alive(self) -> bool:
+        """Whether that very process runs still; a zombie does not."""
+        if self.boot != boot_id():
+            return False
+        return is_running(self.pid, self.start)
+
+
+@cache
+def boot_id() -> str:
+    """A name of this boot of the machine; empty where the system gives none."""
+    try:
+        return (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+@cache
+def host_name() -> str:
+    return socket.gethostname()
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the third on (proc(5)); empty when there is no such process."""
+    try:
+        text = (PROC / str(pid) / "stat").read_text(errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def start_time(pid: int) -> int:
+    """When the process started, in clock ticks since boot; 0 when it is gone or the system does not tell."""
+    fields = _stat(pid)
+    return int(fields[19]) if fields else 0
+
+
+def is_running(pid: int, start: int) -> bool:
+    """Whether the process of that pid and start time runs and is no zombie."""
+    if not PROC.joinpath("self").exists():
+        return _answers(pid)
+    fields = _stat(pid)
+    return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"
+
+
+def _answers(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except OSError:
+        return False
+    return True
+
+
+def kill_session(leader: int, start: int) -> int:
+    """SIGKILL every process of the session that `leader` began; returns how many.
+
+    A leader of another start time means that the pid was reused: nothing is killed. While a member lives, the
+    kernel gives the session's number to no other.
+    """
+    if leader <= 1 or (_stat(leader) and start_time(leader) != start):
+        return 0
+    killed = 0
+    for pid in session_members(leader):
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+            killed += 1
+    return killed
+
+
+def session_members(leader: int) -> list[int]:
+    """The pids of the session's processes that are no zombies."""
+    pids = [int(each) for each in os.listdir(PROC) if each.isdigit()] if PROC.exists() else []
+    return [pid for pid in pids if (fields := _stat(pid)) and int(fields[3]) == leader and fields[0] not in "ZX"]
+
+
+def open_pidfd(pid: int, start: int) -> int | None:
+    """A descriptor that becomes readable when that very process ends; None when it has, or the system has none."""
+    if not hasattr(os, "pidfd_open"):
+        return None
+    try:
+        descriptor = os.pidfd_open(pid)
+    except OSError:
+        return None
+    if is_running(pid, start):
+        return descriptor
+    os.close(descriptor)
+    return None
