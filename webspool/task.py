@@ -7,12 +7,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 from webspool.errors import ArgumentsDoNotFit, NoInstance, NotBytes, TaskDefinitionError
 from webspool.policy import Policy
+from webspool.records import Order
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,12 +72,16 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class SpoolRequest:
-    """One order to run a task, bound to its signature: `calling` is "keywords" or "bytes"."""
+    """One order to run a task, bound to its signature: `calling` is "keywords" or "bytes".
+
+    `id` is the job's own; the same id again means the same job, which is then not made twice. None: a fresh one.
+    """
 
     task: Task[Any, Any]
     calling: str
     arguments: Mapping[str, Any]
     options: Options
+    id: str | None = None
 
 
 class JobHandle(Protocol):
@@ -115,6 +121,9 @@ class Registry:
 
 
 registry = Registry()
+
+current: ContextVar[Order | None] = ContextVar("current", default=None)
+"""The job that is being run here; None outside of a run."""
 
 
 @dataclass(frozen=True)
