@@ -143,7 +143,13 @@ def test_sign_names_the_event_where_the_sender_does():
     """`webspool send --event push` looks like GitHub's push."""
     signed = sign("github", "s", post({"Content-Type": "application/json"}), event_id="e1", event_type="push")
     assert check("github", ["s"], signed, NOW) == Verdict(True, None, "e1", "push")
-    assert signed.headers["content-type"] == "application/json"
+    assert ("Content-Type", "application/json") in signed.headers.pairs
+
+
+def test_sign_replaces_a_proof_that_is_there():
+    """One header, whatever its case was."""
+    signed = sign("github", "s", post({"x-hub-signature-256": "sha256=00", "X-A": "b"}))
+    assert [name for name, _ in signed.headers.pairs] == ["X-A", "X-Hub-Signature-256"]
 
 
 def test_a_scheme_of_ones_own_is_data():

@@ -68,6 +68,12 @@ def test_a_source_stands_at_its_name_unless_told_otherwise():
     assert keyed.faults() == []
 
 
+def test_a_key_is_looked_for_where_the_path_has_room_for_it():
+    """Without <key> in the path the key is in the query, or missing."""
+    assert Source("a", verify="key", secrets=["env:K"]).scheme.places == ("query:key",)
+    assert Source("a", verify="key", secrets=["env:K"], path="/a/<key>").scheme.places == ("path", "query:key")
+
+
 def test_verify_must_be_said():
     """Closed by default: no source is open because somebody forgot a line."""
     with pytest.raises(TypeError, match="verify"):
@@ -107,6 +113,8 @@ def test_a_whole_source_has_no_faults():
         ({"on": {1: deploy}}, "the pattern 1"),
         ({"on": {"push": print}}, "on['push']: print is not a task; decorate it with @task"),
         ({"on": {"push": ["deploy"]}}, "on['push']: 'deploy' is not a task"),
+        ({"on": {"push": deploy.options(delay=5)}}, "on['push']: the task deploy has a time of its own"),
+        ({"verify": Scheme("secret", places=("path",))}, "verify: places is ()"),
         ({"on": {"push": made("two", lambda a, b: None)}}, "on['push']: the task two"),
         ({"on": {"push": [deploy, made("zero", lambda: None)]}}, "on['push']: the task zero"),
     ],

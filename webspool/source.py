@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any
 
 from webspool.records import WebhookRequest
@@ -59,13 +60,15 @@ class Source:
         """Whether the path's last segment is the secret."""
         return self.path.endswith(KEY)
 
-    @property
+    @cached_property
     def scheme(self) -> Scheme:
-        """The scheme that `verify` is or names. Raises ValueError when there is none."""
+        """The scheme that `verify` is or names, as far as this path can serve it. Raises ValueError without one."""
         scheme = scheme_of(self.verify)
         if scheme is None:
             raise ValueError(f"source {self.name}: verify is {self.verify!r}, which is no scheme")
-        return scheme
+        if self.keyed or "path" not in scheme.places:
+            return scheme
+        return replace(scheme, places=tuple(place for place in scheme.places if place != "path"))
 
     def tasks_for(self, event_type: str | None) -> list[Task[Any, Any]]:
         """The tasks that an event of this type starts, each once, in the table's order."""
@@ -96,10 +99,10 @@ class Source:
             yield "methods is empty, so nothing can be sent"
 
     def _verify_faults(self) -> Iterable[str]:
-        scheme = scheme_of(self.verify)
-        if scheme is None:
+        if scheme_of(self.verify) is None:
             yield f"verify is {self.verify!r}, not a Scheme or one of {', '.join(PRESETS)}"
             return
+        scheme = self.scheme
         yield from (f"verify: {fault}" for fault in scheme.faults())
         if scheme.needs_secret and not self.secrets:
             yield f'verify={self.verify!r} needs secrets=["env:..."]; to take anything from anybody say verify="none"'
@@ -144,6 +147,8 @@ def _several(given: Any) -> tuple[Any, ...]:
 
 def _unfit(task: object) -> str | None:
     if isinstance(task, Task):
+        if task.options_given.due_at is not None:
+            return f"the task {task.name} has a time of its own, which would be the same for every delivery"
         return takes_one_delivery(task)
     hint = "; decorate it with @task" if callable(task) else ""
     return f"{getattr(task, '__name__', repr(task))} is not a task{hint}"

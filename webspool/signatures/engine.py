@@ -155,9 +155,14 @@ def _best_place(scheme: Scheme, request: WebhookRequest) -> str:
 def _with(request: WebhookRequest, place: str, value: str) -> WebhookRequest:
     kind, _, name = place.partition(":")
     if kind == "header":
-        headers = Headers({**dict(Headers(request.headers).pairs), name: value})
-        return replace(request, headers=headers)
+        others = [pair for pair in _pairs(request) if pair[0].lower() != name.lower()]
+        return replace(request, headers=Headers([*others, (name, value)]))
     if kind == "path":
         return replace(request, url=request.url.replace(KEY_IN_PATH, quote(value, safe="")))
     joint = "&" if "?" in request.url else "?"
     return replace(request, url=f"{request.url}{joint}{quote(name)}={quote(value, safe='')}")
+
+
+def _pairs(request: WebhookRequest) -> Iterable[tuple[str, str]]:
+    headers = request.headers
+    return headers.pairs if isinstance(headers, Headers) else headers.items()

@@ -1,0 +1,268 @@
+"""The sender's verb: the bytes of a webhook become a durable delivery with its jobs, and a reply."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import lru_cache
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any, Protocol
+
+from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
+from webspool.ledger.operations import Answer, Operation
+from webspool.records import WebhookRequest, new_id, parse_json, says_json
+from webspool.redaction import safe_headers, safe_url, storable
+from webspool.signatures import Verdict, check
+from webspool.source import Source
+from webspool.task import Task
+from webspool.telemetry import Say
+
+INLINE_BYTES = 64 << 10
+KEPT_OF_A_REFUSAL_BYTES = 64 << 10
+RETRY_AFTER_SECONDS = 5
+
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+STATUSES = {"accepted": 202, "held": 202, "ignored": 200, "duplicate": 200, "retried": 202}
+REFUSALS = {
+    "unknown_source": (404, "No source has this address."),
+    "method_not_allowed": (405, "This source does not take this method."),
+    "length_required": (411, "Say how long the body is: Content-Length, or chunks."),
+    "request_timeout": (408, "The body did not arrive in time."),
+    "payload_too_large": (413, "The body is larger than this source takes."),
+    "unparsable_body": (400, "The body is not the JSON it says it is."),
+    "signature_missing": (401, "The proof that this source asks for is missing."),
+    "signature_invalid": (401, "The proof does not fit the body and the secret."),
+    "timestamp_outside_window": (401, "The time of signing is too far from now."),
+    "ledger_unavailable": (503, "Nothing was stored; send it again."),
+}
+
+
+class Ledger(Protocol):
+    """Where operations are made durable: `call` raises LedgerUnavailable, for `tell` nobody waits."""
+
+    def call(self, operation: Operation, /) -> Answer: ...
+    def tell(self, operation: Operation, /) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the sender is answered: `payload` as JSON, or a handshake's own `body`."""
+
+    status: int
+    payload: dict[str, Any]
+    headers: dict[str, str]
+    body: bytes | None = field(default=None, repr=False)
+
+
+class Receiver:
+    """Receives for every source of one instance.
+
+    `resolve` turns a secret's reference into the secret, once per source; `bodies` is the folder of what is too big
+    for the ledger's rows; `max_body` is in bytes.
+    """
+
+    def __init__(self, ledger: Ledger, resolve: Callable[[str], str], bodies: Path, *, max_body: int, say: Say) -> None:
+        self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
+        self._secrets: dict[Source, tuple[str, ...]] = {}
+
+    def receive(self, source: Source, request: WebhookRequest, remote: str | None) -> Reply:
+        """Verify a webhook and make it durable. Never raises for anything a sender does."""
+        if request.method not in source.methods:
+            return self.refuse(source, "method_not_allowed", request, remote)
+        if len(request.body) > self.cap(source):
+            return self.refuse(source, "payload_too_large", request, remote)
+        verdict = check(source.scheme, self._secrets_of(source), request, time.time())
+        if not verdict.accepted:
+            return self.refuse(source, verdict.cause or "signature_invalid", request, remote)
+        if verdict.reply is not None:
+            return Reply(verdict.reply.status, {}, verdict.reply.headers, verdict.reply.body)
+        if fault := _unreadable(source, request):
+            return self.refuse(source, "unparsable_body", request, remote, detail=fault)
+        return self._accept(source, request, verdict, remote)
+
+    def refuse(
+        self,
+        source: Source | None,
+        cause: str,
+        request: WebhookRequest,
+        remote: str | None,
+        *,
+        detail: str | None = None,
+    ) -> Reply:
+        """The answer to a webhook that is not accepted; the operator is told. `source` None: nobody has the address."""
+        status = REFUSALS[cause][0]
+        scheme = None if source is None else source.scheme
+        arguments = {
+            "source": "" if source is None else source.name,
+            "cause": cause,
+            "status": status,
+            "method": storable(request.method),
+            "url": safe_url(request.url, scheme),
+            "headers": safe_headers(request.headers, scheme),
+            "remote": remote,
+            "body_size": len(request.body),
+        }
+        refusal = new_id("r")
+        self.ledger.tell(Operation(refusal, "refuse", arguments, request.body[:KEPT_OF_A_REFUSAL_BYTES]))
+        self.say("webhook_refused", refusal=refusal, source=arguments["source"], cause=cause, remote=remote)
+        allow = {"Allow": ", ".join(source.methods)} if source is not None and status == 405 else {}
+        return problem(cause, detail=detail, headers=allow)
+
+    def cap(self, source: Source) -> int:
+        """The largest body this source takes, in bytes."""
+        return self.max_body if source.max_body is None else source.max_body
+
+    def _secrets_of(self, source: Source) -> tuple[str, ...]:
+        known = self._secrets.get(source)
+        if known is None:
+            try:
+                known = tuple(self.resolve(reference) for reference in source.secrets)
+            except (WebspoolError, ValueError, OSError):
+                self.say("secret_unreadable", source=source.name)
+                return ()
+            self._secrets[source] = known
+        return known
+
+    def _accept(self, source: Source, request: WebhookRequest, verdict: Verdict, remote: str | None) -> Reply:
+        event_type = self._type_of(source, request, verdict)
+        arguments = {
+            "source": source.name,
+            "method": storable(request.method),
+            "url": safe_url(request.url, source.scheme),
+            "headers": safe_headers(request.headers, source.scheme),
+            "remote": remote,
+            "event_id": None if verdict.event_id is None else storable(verdict.event_id),
+            "event_type": event_type,
+            "body_size": len(request.body),
+            "body_sha256": hashlib.sha256(request.body).hexdigest(),
+            "body_file": len(request.body) > INLINE_BYTES,
+            "redelivery": source.redelivery,
+            "jobs": [{"id": new_id("j")} | job for job in plan(source, event_type)],
+        }
+        try:
+            answer = self._store(new_id("d"), arguments, request.body)
+        except (LedgerUnavailable, LedgerRefused) as fault:
+            self.say("ledger_unavailable", source=source.name, error=str(fault))
+            return problem("ledger_unavailable", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        self._tell_stored(source, event_type, answer)
+        return stored(answer)
+
+    def _type_of(self, source: Source, request: WebhookRequest, verdict: Verdict) -> str | None:
+        named = verdict.event_type
+        if source.event_type is not None:
+            try:
+                named = source.event_type(request)
+            except Exception as fault:  # the user's function; what it trips over was sent by a stranger
+                self.say("event_type_failed", source=source.name, error=repr(fault))
+                return None
+        return storable(named) if isinstance(named, str) and named else None
+
+    def _store(self, delivery: str, arguments: dict[str, Any], body: bytes) -> dict[str, Any]:
+        if not arguments["body_file"]:
+            return self.ledger.call(Operation(delivery, "accept", arguments, body)).values
+        path = write_body(self.bodies, delivery, body)
+        try:
+            answer = self.ledger.call(Operation(delivery, "accept", arguments)).values
+        except (LedgerUnavailable, LedgerRefused):
+            path.unlink(missing_ok=True)
+            raise
+        if answer["delivery"] != delivery:
+            path.unlink(missing_ok=True)
+        return answer
+
+    def _tell_stored(self, source: Source, event_type: str | None, answer: dict[str, Any]) -> None:
+        self.say(
+            f"delivery_{answer['status']}",
+            delivery=answer["delivery"],
+            source=source.name,
+            event_type=event_type,
+            jobs=[job["id"] for job in answer["jobs"]],
+        )
+
+
+@lru_cache(maxsize=256)
+def plan(source: Source, event_type: str | None) -> tuple[dict[str, Any], ...]:
+    """The jobs that an event of this type starts, but for their ids."""
+    return tuple(_planned(task) for task in source.tasks_for(event_type))
+
+
+def _planned(task: Task[Any, Any]) -> dict[str, Any]:
+    options = task.options_given
+    return {"task": task.name, "priority": options.priority, "key": options.key}
+
+
+def _unreadable(source: Source, request: WebhookRequest) -> str | None:
+    """Why a body that says it is JSON is not, or None."""
+    content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if source.payload == "raw" or not says_json(content_type):
+        return None
+    try:
+        parse_json(request.body, "the webhook")
+    except UnparsableBody as fault:
+        return str(fault)
+    return None
+
+
+def write_body(folder: Path, delivery: str, body: bytes) -> Path:
+    """A body as a file that survives a power cut: first the file is flushed, then the folder that names it.
+
+    Raises LedgerUnavailable when it cannot be written; nothing is left behind then.
+    """
+    path = folder / delivery
+    try:
+        _make_folder(folder)
+        with open(path, "xb", opener=_private) as file:
+            file.write(body)
+            file.flush()
+            os.fsync(file.fileno())
+        _flush_folder(folder)
+    except OSError as fault:
+        with suppress(OSError):
+            path.unlink()
+        raise LedgerUnavailable(ledger=folder, why=fault.strerror or fault) from fault
+    return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _make_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _flush_folder(folder.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder; NTFS journals the name
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def stored(answer: dict[str, Any]) -> Reply:
+    """The reply to a webhook that is in the ledger: a duplicate is told how its first delivery's jobs stand."""
+    status, jobs = answer["status"], answer["jobs"]
+    told = jobs if status in ("duplicate", "retried") else [job["id"] for job in jobs]
+    headers = {"Content-Type": JSON}
+    if jobs:
+        headers["Location"] = f"/jobs/{jobs[0]['id']}"
+    return Reply(STATUSES[status], {"delivery": answer["delivery"], "status": status, "jobs": told}, headers)
+
+
+def problem(cause: str, *, detail: str | None = None, headers: dict[str, str] | None = None) -> Reply:
+    """A refusal's reply (RFC 9457); it never tells what would have been right."""
+    status, usual = REFUSALS[cause]
+    title = HTTPStatus(status).phrase
+    payload = {"type": "about:blank", "title": title, "status": status, "detail": detail or usual, "cause": cause}
+    return Reply(status, payload, {"Content-Type": PROBLEM, **(headers or {})})

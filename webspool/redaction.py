@@ -1,0 +1,76 @@
+"""What of a request is not stored: headers, path segments and query fields that hold a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from urllib.parse import unquote
+
+from webspool.records import Headers
+from webspool.signatures import Scheme
+
+MASK = "***"
+SECRET_WORDS = ("authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "access-key", "auth-key")
+URL_HEADERS = frozenset(
+    {"referer", "x-original-url", "x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-envoy-original-path"}
+)
+KEY_FIELDS = frozenset({"key", "sig", "signature", "auth"})
+LIKE_A_KEY = re.compile(r"(?<=/)(?=[^/]*[0-9A-Z])[A-Za-z0-9._~%-]{16,}(?=/|$)")
+
+
+def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> list[list[str]]:
+    """The header fields to store, with the values of those that hold a secret masked.
+
+    A signature is kept (it is no secret, and says why a webhook was refused), unless the scheme sends the secret.
+    """
+    own = _header_places(scheme)
+    pairs = headers.pairs if isinstance(headers, Headers) else headers.items()
+    return [
+        [storable(name), MASK if _names_a_secret(name) or (own and name.lower() in own) else storable(value)]
+        for name, value in pairs
+    ]
+
+
+def safe_url(url: str, scheme: Scheme | None) -> str:
+    """The URL to store. Of an unknown scheme (no source has the address) whatever may be a key is masked."""
+    if scheme is not None and not scheme.sends_secret:
+        return storable(url)
+    path, mark, query = url.partition("#")[0].partition("?")
+    return storable(_safe_path(path, scheme) + mark + "&".join(_safe_field(pair, scheme) for pair in query.split("&")))
+
+
+def storable(text: str) -> str:
+    """Text that every database takes: no lone surrogates, no NUL."""
+    if text.isascii():
+        return text.replace("\0", "\ufffd") if "\0" in text else text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+@lru_cache(maxsize=512)
+def _names_a_secret(name: str) -> bool:
+    lower = name.lower().replace("_", "-")
+    return lower in URL_HEADERS or any(word in lower for word in SECRET_WORDS)
+
+
+@lru_cache(maxsize=64)
+def _header_places(scheme: Scheme | None) -> frozenset[str]:
+    if scheme is None or not scheme.sends_secret:
+        return frozenset()
+    return frozenset(place.partition(":")[2].lower() for place in scheme.places if place.startswith("header:"))
+
+
+def _safe_path(path: str, scheme: Scheme | None) -> str:
+    if scheme is None:
+        return LIKE_A_KEY.sub(MASK, path)
+    return f"{path.rpartition('/')[0]}/{MASK}" if "path" in scheme.places else path
+
+
+def _safe_field(pair: str, scheme: Scheme | None) -> str:
+    name, mark, value = pair.partition("=")
+    plain = unquote(name)
+    if scheme is None:
+        secret = _names_a_secret(plain) or plain.lower() in KEY_FIELDS
+    else:
+        secret = f"query:{plain}" in scheme.places
+    return f"{name}{mark}{MASK}" if secret and value else pair
