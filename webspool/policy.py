@@ -121,7 +121,7 @@ def judge(
 
 
 def _after_a_cut(outcome: Outcome, policy: Policy, standing: Standing) -> Verdict:
-    if policy.max_attempts == 1:
+    if policy.max_attempts == 1 and outcome.charge:
         return Verdict(State.DEAD, cause=f"{outcome.error}; max_attempts=1 forbids a second run")
     if standing.interruptions + 1 >= MAX_INTERRUPTIONS:
         return Verdict(State.DEAD, charged=False, cut=True, cause=f"cut {MAX_INTERRUPTIONS} times: {outcome.error}")

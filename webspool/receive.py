@@ -167,12 +167,8 @@ class Receiver:
     def _store(self, delivery: str, arguments: dict[str, Any], body: bytes) -> dict[str, Any]:
         if not arguments["body_file"]:
             return self.ledger.call(Operation(delivery, "accept", arguments, body)).values
-        path = write_body(self.bodies, delivery, body)
-        try:
-            answer = self.ledger.call(Operation(delivery, "accept", arguments)).values
-        except (LedgerUnavailable, LedgerRefused):
-            path.unlink(missing_ok=True)
-            raise
+        path = write_body(self.bodies, delivery, body)  # stays when the call fails: its commit may yet have happened
+        answer = self.ledger.call(Operation(delivery, "accept", arguments)).values
         if answer["delivery"] != delivery:
             path.unlink(missing_ok=True)
         return answer

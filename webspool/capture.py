@@ -1,0 +1,76 @@
+"""What an attempt prints: numbered line by line, capped, handed on in pieces, and repeated on our own stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from webspool.ledger.output import Piece
+
+LARGEST_PIECE = 1 << 16
+LONGEST_DELAY = 0.1
+LONGEST_LINE = 4096
+
+
+class Capture:
+    """The output of one attempt. `cap` is in bytes; what comes after it is counted, not kept.
+
+    `keep` takes a piece as soon as it is large or old enough; the last piece is left for `close`.
+    """
+
+    def __init__(self, attempt: str, prefix: str, cap: int, keep: Callable[[Piece], None], echo: Callable[[str], None]):
+        self._attempt, self._prefix, self._cap, self._keep, self._echo = attempt, prefix, cap, keep, echo
+        self.size = 0
+        self.cut = False
+        self._pieces = 0
+        self._lines = 0
+        self._held = bytearray()
+        self._held_since = 0.0
+        self._line = bytearray()
+
+    def take(self, data: bytes) -> None:
+        """Some output, as it came."""
+        self._pass_on(data)
+        self.size += len(data)
+        room = self._cap - (self.size - len(data))
+        if room < len(data):
+            data, self.cut = data[: max(room, 0)], True
+        if not data:
+            return
+        if not self._held:
+            self._held_since = time.monotonic()
+        self._held += data
+        self.hand_on()
+
+    def hand_on(self) -> None:
+        """Give away what is held when it is large or old enough."""
+        while len(self._held) >= LARGEST_PIECE:
+            self._keep(self._cut_off(LARGEST_PIECE))
+        if self._held and time.monotonic() - self._held_since >= LONGEST_DELAY:
+            self._keep(self._cut_off(len(self._held)))
+
+    def close(self) -> Piece | None:
+        """The last piece, if there is one."""
+        if self._line:
+            self._pass_on(b"\n")
+        return self._cut_off(len(self._held)) if self._held else None
+
+    def _cut_off(self, size: int) -> Piece:
+        data = bytes(self._held[:size])
+        del self._held[:size]
+        self._pieces += 1
+        piece = Piece(self._attempt, self._pieces, self._lines + 1, time.time(), data)
+        self._lines += data.count(b"\n")
+        return piece
+
+    def _pass_on(self, data: bytes) -> None:
+        """Whole lines go on to our own stderr, each with the task and job that printed it."""
+        self._line += data
+        if b"\n" not in data and len(self._line) < LONGEST_LINE:
+            return
+        whole, _, rest = bytes(self._line).rpartition(b"\n")
+        if not whole and len(rest) >= LONGEST_LINE:
+            whole, rest = rest, b""
+        self._line = bytearray(rest)
+        lines = whole.decode("utf-8", "backslashreplace").split("\n")
+        self._echo("".join(f"{self._prefix}{line}\n" for line in lines))

@@ -1,0 +1,209 @@
+"""Webspool(app): the only place where the parts meet; the routes that webhooks take, and who takes spooled jobs."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, Response, jsonify, request
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from webspool import engines
+from webspool.config import Config, load
+from webspool.errors import ConfigurationError, LedgerUnavailable, NotFound
+from webspool.job import Job, job
+from webspool.ledger import reading
+from webspool.ledger.client import Client
+from webspool.ledger.operations import Operation
+from webspool.receive import Receiver, Reply, problem
+from webspool.records import Headers, WebhookRequest, new_id
+from webspool.source import METHODS, Source
+from webspool.task import SpoolRequest, as_json, registry
+from webspool.telemetry import teller
+
+BODY_SECONDS = 30.0
+
+
+class Webspool:
+    """An instance's extension of a Flask app: `Webspool(app)`, or `Webspool()` and `init_app(app)` in a factory.
+
+    Raises ConfigurationError when the instance's environment is not usable.
+    """
+
+    def __init__(self, app: Flask | None = None) -> None:
+        self.sources: dict[str, Source] = {}
+        self._doubled: list[str] = []
+        self.app: Flask | None = None
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Serve this app's sources, and take the jobs that its code spools."""
+        self.app = app
+        self.config = load(instance_directory(app))
+        self.say = teller("worker")
+        self.engine = engines.choose(self.config, self.say)
+        self.client: Client = self.engine.client
+        self.receiver = Receiver(
+            self.client, self.config.secret, self.config.var / "bodies", max_body=self.config.max_body, say=self.say
+        )
+        app.extensions["webspool"] = self
+        registry.bind(self)
+        self._route_ours(app)
+        for source in self.sources.values():
+            self._route(app, source)
+        self.engine.attach(app)
+
+    def add(self, source: Source) -> Source:
+        """Let a source speak: its webhooks are received under its path."""
+        if source.name in self.sources or source.path in (each.path for each in self.sources.values()):
+            self._doubled.append(f"source {source.name}: another source has its name or its path {source.path}")
+            return source
+        self.sources[source.name] = source
+        if self.app is not None:
+            self._route(self.app, source)
+        return source
+
+    def faults(self) -> list[str]:
+        """What is wrong with the sources and their secrets, a sentence each."""
+        found = list(self._doubled)
+        for source in self.sources.values():
+            found += source.faults() or self._secret_faults(source)
+        return found
+
+    def _secret_faults(self, source: Source) -> list[str]:
+        found = []
+        for reference in source.secrets:
+            try:
+                self.config.secret(reference)
+            except ConfigurationError as fault:
+                found.append(f"source {source.name}: {fault.where}: {'; '.join(fault.faults)}")
+        return found
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are in each state."""
+        counted: dict[str, int] = reading.status(self.config)["jobs"]
+        return counted
+
+    # ── what the instance's own code spools ─────────────────────────────────────────────────────────────────────
+
+    def spool(self, order: SpoolRequest) -> Job:
+        """Make a spooled job durable. Raises LedgerUnavailable: it was not stored."""
+        given = {
+            "task": order.task.name,
+            "calling": order.calling,
+            "arguments": as_json(order.arguments),
+            "due_at": order.options.due_at,
+            "priority": order.options.priority,
+            "key": order.options.key,
+        }
+        answer = self.client.call(Operation(order.id or new_id("j"), "spool", given))
+        self.say("job_spooled", task=order.task.name, job=answer.values["job"])
+        return Job(answer.values["job"], self.config)
+
+    # ── routes ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _route(self, app: Flask, source: Source) -> None:
+        view = partial(self._receive, source)
+        path = source.path.removesuffix("<key>") + "<path:_key>" if source.keyed else source.path
+        app.add_url_rule(path, f"webspool.source.{source.name}", view, methods=METHODS, provide_automatic_options=False)
+
+    def _route_ours(self, app: Flask) -> None:
+        app.add_url_rule("/hooks/<path:_rest>", "webspool.unknown", self._unknown, methods=METHODS)
+        app.add_url_rule("/healthz", "webspool.healthz", lambda: jsonify({"status": "ok"}))
+        app.add_url_rule("/readyz", "webspool.readyz", self._ready)
+        app.add_url_rule("/jobs/<job_id>", "webspool.job", self._job)
+
+    def _receive(self, source: Source, _key: str = "") -> Response:
+        """One webhook, from the raw bytes to the answer."""
+        try:
+            body = self._body(source)
+        except Refused as refused:
+            return answered(self.receiver.refuse(source, refused.cause, webhook(b""), request.remote_addr))
+        return answered(self.receiver.receive(source, webhook(body), request.remote_addr))
+
+    def _body(self, source: Source) -> bytes:
+        cap = self.receiver.cap(source)
+        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
+            return self._chunked(source, cap)
+        if (request.content_length or 0) > cap:
+            raise Refused("payload_too_large")
+        try:
+            return request.get_data(cache=True)
+        except RequestEntityTooLarge:
+            raise Refused("payload_too_large") from None
+        except (ClientDisconnected, OSError):
+            raise Refused("request_timeout") from None
+
+    def _chunked(self, source: Source, cap: int) -> bytes:
+        """uWSGI reads an unparsable chunk as the end of the body: only a signature tells that all has come."""
+        if not source.scheme.needs_secret or source.scheme.sends_secret:
+            raise Refused("length_required")
+        try:
+            body = self.engine.read_chunked(request.environ, cap, BODY_SECONDS)
+        except TimeoutError:
+            raise Refused("request_timeout") from None
+        except OSError:
+            raise Refused("unparsable_body") from None
+        if len(body) > cap:
+            raise Refused("payload_too_large")
+        return body
+
+    def _unknown(self, _rest: str) -> Response:
+        return answered(self.receiver.refuse(None, "unknown_source", webhook(b""), request.remote_addr))
+
+    def _ready(self) -> Response:
+        reasons = reading.unready(self.config)
+        return Response(_json({"ready": not reasons, "reasons": reasons}), 503 if reasons else 200, mimetype=JSON)
+
+    def _job(self, job_id: str) -> Response:
+        try:
+            found = job(job_id, self.config)
+            return Response(_json({"id": found.id, "state": found.state, "result": found.result}), mimetype=JSON)
+        except NotFound as fault:
+            payload = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": str(fault)}
+            return Response(_json(payload | {"cause": "unknown_job"}), 404, mimetype="application/problem+json")
+        except LedgerUnavailable:
+            return answered(problem("ledger_unavailable", headers={"Retry-After": "5"}))
+
+
+JSON = "application/json"
+
+
+class Refused(Exception):
+    """The body was not taken, for one of the causes of receive.REFUSALS."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+def instance_directory(app: Flask) -> Path:
+    """WEBSPOOL_INSTANCE, else the working directory when it holds uwsgi.ini, else the app's own folder."""
+    given = os.environ.get("WEBSPOOL_INSTANCE")
+    if given:
+        return Path(given)
+    here = Path.cwd()
+    return here if (here / "uwsgi.ini").is_file() else Path(app.root_path)
+
+
+def webhook(body: bytes) -> WebhookRequest:
+    """The request at hand, with the URL as the sender wrote it."""
+    raw = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
+    url = raw if isinstance(raw, str) else request.full_path.removesuffix("?")
+    return WebhookRequest(request.method, url, Headers(list(request.headers.items())), body)
+
+
+def answered(reply: Reply) -> Response:
+    """A reply as Flask's response."""
+    body = _json(reply.payload) if reply.body is None else reply.body
+    return Response(body, reply.status, headers=reply.headers)
+
+
+def _json(payload: dict[str, Any]) -> str:
+    return as_json(payload) + "\n"
+
+
+__all__ = ["Config", "Webspool"]

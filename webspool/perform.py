@@ -1,0 +1,254 @@
+"""The spooler's verb, the whole life of an attempt: claim, call, judge, end and claim the next.
+
+The attempt is charged by the claim, before any user code; the claim is awaited, so that nothing runs that the
+ledger does not know; its end and the next claim travel in one round trip.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from webspool.capture import Capture
+from webspool.errors import LedgerUnavailable, RunnerBroken
+from webspool.ledger.client import Client
+from webspool.ledger.operations import Answer, Operation, ending
+from webspool.ledger.output import Piece
+from webspool.policy import Policy, Standing, judge
+from webspool.records import Delivery, Ending, Headers, Order, Outcome, new_id
+from webspool.telemetry import Say, write_stderr
+
+CLAIM_PATIENCE = 2.0
+POLL_SECONDS = 0.1
+UNRECORDED_SECONDS = 60.0
+LONGEST_MENDING = 10.0
+OUTPUT_CAP = 1 << 20
+
+
+class Runner(Protocol):
+    """Where the task runs: a child process, or a thread of this one."""
+
+    pid: int
+    start_time: int
+
+    @property
+    def alive(self) -> bool: ...
+    def hello(self, seconds: float) -> dict[str, Policy]: ...
+    def call(
+        self,
+        order: Order,
+        policy: Policy,
+        on_output: Callable[[bytes], None],
+        watch: Mapping[int, Callable[[], Outcome | None]] = ...,
+        tick: Callable[[], None] | None = ...,
+    ) -> Outcome: ...
+    def kill(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Who performs: a process of an instance, and where large bodies lie."""
+
+    process: str
+    instance: str
+    pid: int
+    start: int
+    bodies: Path
+    generation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A job that is ours to run."""
+
+    order: Order
+    standing: Standing
+
+
+class Performer:
+    """One spooler's work. Tasks run in `start_runner()`'s runner, which is replaced when it dies."""
+
+    def __init__(self, client: Client, post: Post, start_runner: Callable[[], Runner], say: Say) -> None:
+        self.client, self.post, self.say = client, post, say
+        self._start_runner = start_runner
+        self._runner: Runner | None = None
+        self._policies: dict[str, Policy] = {}
+        self._mending = 1.0
+
+    def perform(self, until: Callable[[], bool]) -> None:
+        """Run jobs until told to stop; the job at hand is finished and recorded first."""
+        finished: Finished | None = None
+        while not until():
+            if finished and not self._has_runner():
+                self.turn(finished, claim_next=False)
+                finished = None
+            if not self._ready():
+                continue
+            claim = self.turn(finished)
+            finished = self.run(claim) if claim else None
+        if finished:
+            self.turn(finished, claim_next=False)
+
+    def close(self) -> None:
+        """Let the runner go."""
+        if self._runner is not None:
+            self._runner.kill()
+            self._runner = None
+
+    def run(self, claim: Claim) -> Finished:
+        """One attempt."""
+        output = self._capture(claim.order)
+        outcome = self.call(claim.order, output)
+        verdict = judge(outcome, self._policies[claim.order.task], claim.standing)
+        ended = ending(claim.order.attempt, outcome, verdict) | {"output_bytes": output.size, "output_cut": output.cut}
+        self._tell_end(claim.order, ended)
+        return Finished(ended, output.close())
+
+    def call(self, order: Order, output: Capture) -> Outcome:
+        """Run the task in the runner; whatever becomes of it is an outcome."""
+        self.say("attempt_started", task=order.task, job=order.job, attempt=order.attempt, number=order.number)
+        assert self._runner is not None
+        watch = self._watch_for_interrupts(order.attempt)
+        return self._runner.call(order, self._policies[order.task], output.take, watch, output.hand_on)
+
+    # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def turn(self, finished: Finished | None, *, claim_next: bool = True) -> Claim | None:
+        """Record the end of the last attempt and claim the next job, in one round trip."""
+        wanted = self._wanted() if claim_next else None
+        operation = _turn(finished, wanted)
+        direct = self.client.direct_calls
+        answer = self._recorded(operation) if finished else self._asked(operation)
+        if answer is None or not answer.values["order"]:
+            if self.client.direct_calls != direct:
+                time.sleep(POLL_SECONDS)
+            return None
+        return self._claim(answer.values["order"], answer.body)
+
+    def _wanted(self) -> dict[str, Any]:
+        post = self.post
+        return {
+            "attempt": new_id("a"),
+            "process": post.process,
+            "instance": post.instance,
+            "generation": post.generation,
+        }
+
+    def _asked(self, operation: Operation) -> Answer | None:
+        """A claim alone: without an answer nothing runs."""
+        try:
+            return self.client.call(operation, patience=CLAIM_PATIENCE)
+        except LedgerUnavailable as fault:
+            self.say("claim_failed", why=fault.why)
+            time.sleep(POLL_SECONDS)
+            return None
+
+    def _recorded(self, operation: Operation) -> Answer:
+        """An end: tried again until it is in the ledger; after a minute we exit, and rescue repeats the job."""
+        give_up, wait = time.monotonic() + UNRECORDED_SECONDS, POLL_SECONDS
+        while True:
+            try:
+                return self.client.call(operation, patience=CLAIM_PATIENCE)
+            except LedgerUnavailable as fault:
+                self.say("end_not_recorded", why=fault.why, attempt=operation.arguments["end"]["attempt"])
+                if time.monotonic() + wait > give_up:
+                    raise
+                time.sleep(wait)
+                wait = min(wait * 2, 5.0)
+
+    def _claim(self, given: dict[str, Any], body: bytes) -> Claim:
+        standing = Standing(given["attempts"], given["interruptions"], max(0.0, time.time() - given["created_at"]))
+        return Claim(_order(given, body, self.post.bodies), standing)
+
+    # ── the runner ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _has_runner(self) -> bool:
+        return self._runner is not None and self._runner.alive
+
+    def _ready(self) -> bool:
+        """A living runner whose tasks the ledger knows. One that cannot import the user's code claims nothing."""
+        if self._has_runner():
+            return True
+        try:
+            self._runner = self._start_runner()
+            self._policies = self._runner.hello(60.0)
+            self._join(self._runner)
+        except (RunnerBroken, LedgerUnavailable) as fault:
+            self._mend(fault)
+            return False
+        self._mending = 1.0
+        return True
+
+    def _mend(self, fault: Exception) -> None:
+        self.say("runner_broken", why=str(fault), again_in_seconds=self._mending)
+        self.close()
+        time.sleep(self._mending)
+        self._mending = min(self._mending * 2, LONGEST_MENDING)
+
+    def _join(self, runner: Runner) -> None:
+        given = {
+            "process": self.post.process,
+            "instance": self.post.instance,
+            "pid": self.post.pid,
+            "start": self.post.start,
+            "runner_pid": runner.pid,
+            "runner_start": runner.start_time,
+            "generation": self.post.generation,
+            "tasks": {name: policy.as_dict() for name, policy in self._policies.items()},
+        }
+        self.client.call(Operation(new_id("p"), "join", given))
+
+    def _watch_for_interrupts(self, attempt: str) -> dict[int, Callable[[], Outcome | None]]:
+        """The keeper says over our connection that this attempt is to be interrupted."""
+
+        def heard() -> Outcome | None:
+            if any(message.get("interrupt") == attempt for message in self.client.pushed()):
+                return Outcome(Ending.INTERRUPTED, error="cancelled by an operator while it ran", charge=False)
+            return None
+
+        descriptor = self.client.fileno()
+        return {} if descriptor is None else {descriptor: heard}
+
+    # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _capture(self, order: Order) -> Capture:
+        def keep(piece: Piece) -> None:
+            self.client.tell(Operation(new_id("o"), "output", {"output": piece.placed()}, piece.bytes))
+
+        return Capture(order.attempt, f"[{order.task} {order.job}] ", OUTPUT_CAP, keep, write_stderr)
+
+    def _tell_end(self, order: Order, ended: dict[str, Any]) -> None:
+        facts = {"outcome": ended["outcome"], "state": ended["state"], "error": ended["error"]}
+        self.say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts)
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An attempt that has ended and is to be recorded, with the last of its output."""
+
+    ended: dict[str, Any]
+    last_piece: Piece | None
+
+
+def _turn(finished: Finished | None, wanted: dict[str, Any] | None) -> Operation:
+    given: dict[str, Any] = {"end": finished.ended if finished else None, "claim": wanted}
+    if finished is None or finished.last_piece is None:
+        return Operation(new_id("t"), "turn", given)
+    return Operation(new_id("t"), "turn", given | {"output": finished.last_piece.placed()}, finished.last_piece.bytes)
+
+
+def _order(given: dict[str, Any], body: bytes, bodies: Path) -> Order:
+    names = ("job", "task", "attempt", "number", "calling", "created_at")
+    arguments = json.loads(given["arguments"]) if given["arguments"] else {}
+    order = Order(**{name: given[name] for name in names}, arguments=arguments, delivery=None)
+    return replace(order, delivery=_delivery(given["delivery"], body, bodies)) if "delivery" in given else order
+
+
+def _delivery(given: dict[str, Any], body: bytes, bodies: Path) -> Delivery:
+    stored = bodies / given["id"] if given["body_file"] else body
+    rest = {name: given[name] for name in ("id", "source", "method", "url", "received_at", "event_id", "event_type")}
+    return Delivery(**rest, headers=Headers(json.loads(given["headers"])), stored_body=stored)
