@@ -1,0 +1,193 @@
+"""`webspool check`: every fault of an instance, told at once."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from webspool.cli.chosen import chosen_directory, reloaded_by_uwsgi, started_by_uwsgi
+from webspool.config import Address, Config, load
+from webspool.errors import ConfigurationError, WebspoolError
+from webspool.loading import load_app, stand_in_for_uwsgi
+
+PACKAGE = Path(__file__).parent.parent
+
+
+@click.command()
+@click.option("-v", "--verbose", is_flag=True, help="Tell what was found, source by source.")
+def check(verbose: bool) -> None:
+    """Tell every fault of configuration and code; uwsgi.ini runs this before anything starts."""
+    directory = chosen_directory()
+    try:
+        config = load(directory)
+    except ConfigurationError as fault:
+        _end([*fault.faults, *_ini_faults(directory)])
+    faults = [*_ini_faults(directory), *_spool_faults(config)]
+    if started_by_uwsgi() and not reloaded_by_uwsgi():
+        faults += address_faults(config)
+    hooks = _imported(config, faults)
+    _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), _summary(hooks)])
+
+
+def _ini_faults(directory: Path) -> Iterable[str]:
+    """`env =` in uwsgi.ini sets a variable that neither `webspool ini` nor Python's os.environ ever sees."""
+    try:
+        text = (directory / "uwsgi.ini").read_text(errors="replace")
+    except OSError:
+        return
+    for key in re.findall(r"(?m)^\s*env\s*=\s*(WEBSPOOL_\w+)\s*=", text):
+        yield f"uwsgi.ini sets {key} with env =, which reaches no process in time; set it in .env"
+
+
+def _spool_faults(config: Config) -> Iterable[str]:
+    if not config.spool_path.is_dir():
+        yield f"{config.spool_path} is missing; type: mkdir -m 700 {config.spool_path}"
+    elif not os.access(config.spool_path, os.W_OK | os.X_OK):
+        yield f"{config.spool_path} is not writable for user {os.geteuid()}"
+
+
+def address_faults(config: Config) -> Iterable[str]:
+    """Why the instance could not listen at its address, with what to type."""
+    address = config.address
+    if address.path is not None:
+        if _answers(address.path):
+            yield f"WEBSPOOL_BIND: another process serves {address.path}; stop it, or choose another path in .env"
+    elif address.port is not None and (fault := _binding_fault(address)):
+        yield fault
+
+
+def _binding_fault(address: Address) -> str | None:
+    family = socket.AF_INET6 if ":" in (address.host or "") else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address.host, address.port))
+            probe.listen(1)
+        except OSError as fault:
+            return _binding_hint(address, fault)
+    return None
+
+
+def _binding_hint(address: Address, fault: OSError) -> str:
+    if fault.errno != errno.EADDRINUSE:
+        return f"WEBSPOOL_BIND: {address} cannot be listened at: {fault.strerror or fault}"
+    return (
+        f"WEBSPOOL_BIND: port {address.port} is in use by another process. "
+        f"See which: ss -ltnp 'sport = :{address.port}'. Stop it, or choose another port: "
+        f"echo WEBSPOOL_BIND={_beside(address)} >> .env"
+    )
+
+
+def _beside(address: Address) -> Address:
+    port = (address.port or 0) + 1
+    return Address(host=address.host, port=port if port <= 65535 else 8000)
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _imported(config: Config, faults: list[str]) -> Any:
+    """The app's Webspool; None, and a fault, when there is none."""
+    stand_in_for_uwsgi(config.directory)
+    try:
+        app = load_app(config)
+    except ConfigurationError as fault:
+        faults += [each for each in fault.faults if each not in faults]
+        return None
+    except KeyboardInterrupt:
+        raise
+    except BaseException as fault:
+        faults.append(_import_fault(config, fault))
+        return None
+    hooks = getattr(app, "extensions", {}).get("webspool")
+    if hooks is None:
+        faults.append(f"WEBSPOOL_APP: {config.app} is no Flask application with a Webspool; add Webspool(app)")
+        return None
+    if started_by_uwsgi() and app.debug:
+        faults.append(f"{config.app} has debug on, which shows code to strangers; unset FLASK_DEBUG and app.debug")
+    faults += [each for each in hooks.faults() if each not in faults]
+    return hooks
+
+
+def _import_fault(config: Config, fault: BaseException) -> str:
+    if not isinstance(fault, WebspoolError):
+        click.echo(_short_traceback(fault), err=True, nl=False)
+    frames = traceback.extract_tb(fault.__traceback__)
+    inside = [frame for frame in frames if Path(frame.filename).is_relative_to(config.directory)]
+    inside = [frame for frame in inside if not Path(frame.filename).is_relative_to(PACKAGE)]
+    place = f" ({Path(inside[-1].filename).name}, line {inside[-1].lineno})" if inside else ""
+    return f"WEBSPOOL_APP: {config.app} cannot be imported: {type(fault).__name__}: {fault}{place}"
+
+
+def _short_traceback(fault: BaseException) -> str:
+    """The traceback without our own frames and those of Python's importer."""
+    told = traceback.TracebackException.from_exception(fault)
+    kept = [frame for frame in told.stack if not _is_machinery(frame.filename)]
+    told.stack = traceback.StackSummary.from_list(kept[-6:])
+    return "".join(told.format(chain=False))
+
+
+def _is_machinery(filename: str) -> bool:
+    importers = ("<frozen importlib", importlib_file())
+    return filename.startswith(importers) or Path(filename).is_relative_to(PACKAGE)
+
+
+def importlib_file() -> str:
+    return str(Path(os.__file__).parent / "importlib")
+
+
+def _sources(hooks: Any) -> list[Any]:
+    found = getattr(hooks, "sources", ())
+    return list(found.values() if hasattr(found, "values") else found)
+
+
+def _described(hooks: Any) -> Iterable[str]:
+    for source in _sources(hooks):
+        verify = source.verify if isinstance(source.verify, str) else "own scheme"
+        tasks = {name for starts in source.on.values() for name in _names(starts)}
+        yield (
+            f"source {source.name}: {source.path}, verify {verify}, "
+            f"{_count(len(source.secrets), 'secret')}, tasks {', '.join(sorted(tasks)) or 'none'}"
+        )
+
+
+def _names(starts: Any) -> Iterable[str]:
+    return [task.name for task in (starts if isinstance(starts, list | tuple) else [starts])]
+
+
+def _summary(hooks: Any) -> str:
+    tasks = sys.modules["webspool.task"].registry.tasks
+    return f"webspool: configuration ok ({_count(len(_sources(hooks)), 'source')}, {_count(len(tasks), 'task')})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _end(faults: list[str], lines: Iterable[str] = ()) -> NoReturn:
+    """Tell and exit, also when the app has left threads that would keep this process."""
+    for fault in faults:
+        click.echo(f"- {fault}", err=True)
+    if not faults:
+        click.echo("\n".join(lines))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        os._exit(bool(faults))
+    raise SystemExit(bool(faults))

@@ -1,0 +1,75 @@
+"""`webspool init`: a new instance; `webspool first-steps`: what ./run says before it starts one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from webspool.cli.chosen import chosen_directory
+from webspool.config import Config, load, make_env
+from webspool.errors import WebspoolError
+
+TEMPLATE = Path(__file__).parent.parent / "template"
+FOR_ITS_OWNER = 0o700
+
+
+class WouldOverwrite(WebspoolError):
+    """Nothing was written: {directory} has {listing} already. Choose another directory, or move them away."""
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def init(directory: Path) -> None:
+    """Write a new instance to DIRECTORY: app.py, tasks.py, uwsgi.ini, my_spools/, and .env with fresh secrets."""
+    written = write_instance(Path(os.path.abspath(directory)))
+    made = make_env(directory)
+    click.echo(f"A new instance in {directory}: {', '.join(written)}{', .env' if made else ''}")
+    click.echo(
+        f"\nStart it:\n  cd {directory}\n  uwsgi --ini uwsgi.ini\n\nThen try it:\n  {_curl(load(directory), made)}"
+    )
+    click.echo("\nThe dashboard's password and the other secrets are in .env. Next: edit tasks.py.")
+
+
+def write_instance(directory: Path) -> list[str]:
+    """Copy the template. Returns the files' names. Raises WouldOverwrite, with nothing written."""
+    files = sorted(path for path in TEMPLATE.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    names = [str(path.relative_to(TEMPLATE)) for path in files]
+    if present := [name for name in names if os.path.lexists(directory / name)]:
+        raise WouldOverwrite(directory=directory, listing=", ".join(present))
+    try:
+        _copy(files, directory)
+    except OSError as fault:
+        raise click.ClickException(f"{fault.filename} cannot be written: {fault.strerror}") from None
+    return names
+
+
+def _copy(files: list[Path], directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "my_spools").mkdir(mode=FOR_ITS_OWNER, exist_ok=True)
+    for path in files:
+        with open(directory / path.relative_to(TEMPLATE), "xb") as file:
+            file.write(path.read_bytes())
+
+
+@click.command(hidden=True)
+def first_steps() -> None:
+    """Write .env when there is none, and print where the instance will listen and what to try."""
+    directory = chosen_directory()
+    made = make_env(directory)
+    config = load(directory)
+    click.echo(f"webspool will listen at {config.address.url or config.address}")
+    if config.address.url:
+        click.echo(f"  the page:     {config.address.url}/")
+    click.echo(f"  try, in another terminal:\n    {_curl(config, made)}")
+    if made:
+        click.echo("  .env was written, with this key and the other secrets; the key is shown this once.")
+
+
+def _curl(config: Config, show_key: bool) -> str:
+    """A command to try; later ones read the key from .env instead of showing it."""
+    key = config.webhook_key or "" if show_key else '$(sed -n "s/^WEBSPOOL_WEBHOOK_KEY=//p" .env)'
+    where = config.address.url or "http://localhost"
+    socket = f"--unix-socket {config.address.path} " if config.address.path else ""
+    return f'curl {socket}"{where}/webhook/{key}" -d name=world'

@@ -1,0 +1,37 @@
+"""What uWSGI's workers serve: the user's application, or 503 and its fault in the log when it cannot be imported."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, cast
+
+from webspool import instance
+from webspool.loading import load_app
+from webspool.telemetry import teller
+
+WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+BODY = b'{"type":"about:blank","title":"Service Unavailable","status":503,"cause":"app_unavailable"}\n'
+HEADERS = [
+    ("Content-Type", "application/problem+json"),
+    ("Content-Length", str(len(BODY))),
+    ("Retry-After", "10"),
+]
+
+
+def _application() -> WSGI:
+    """The user's application. `SystemExit` in app.py would make uWSGI respawn the worker for ever, so all is caught."""
+    try:
+        return cast(WSGI, load_app(instance.config()))
+    except BaseException as fault:
+        teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
+        return _unavailable
+
+
+def _unavailable(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("503 Service Unavailable", HEADERS)
+    return [BODY]
+
+
+application = _application()
