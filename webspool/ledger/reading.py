@@ -1,0 +1,265 @@
+"""What is read from the ledger: jobs, deliveries, refusals, failures. Times come out as RFC 3339, durations in seconds.
+
+Lists are newest first, a page at a time: `Filters.limit` of them, after the one whose `seq` is `Filters.after`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from webspool.config import Config
+from webspool.errors import NotFound
+from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339
+from webspool.ledger.standing import keeper, status, unready
+from webspool.records import State
+
+Found = dict[str, Any]
+
+PAGE = 500
+SPENT = re.compile(r"^\d+ of \d+ attempts spent: ")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which jobs, deliveries or refusals: each given field narrows. Times are Unix seconds, `until` excluded.
+
+    `type` is a pattern (`push*`); `error` and `text` are looked for inside (the error; arguments and payload).
+    """
+
+    states: Sequence[State] = ()
+    task: str | None = None
+    source: str | None = None
+    type: str | None = None
+    since: float | None = None
+    until: float | None = None
+    error: str | None = None
+    text: str | None = None
+    after: int | None = None
+    limit: int = PAGE
+
+    def values(self) -> dict[str, Any]:
+        """What is bound in the statements. Stored JSON may spell text with escapes, so both forms are looked for."""
+        escaped = None if self.text is None else json.dumps(self.text)[1:-1]
+        names = ("task", "source", "type", "since", "until", "error", "text", "after")
+        return {name: getattr(self, name) for name in names} | {"escaped": escaped}
+
+
+Page = Callable[[Config, Filters], list[Found]]
+
+
+def every(page: Page, config: Config, filters: Filters) -> Iterator[Found]:
+    """All that fits the filters, page by page; no transaction stays open meanwhile."""
+    filters = replace(filters, limit=PAGE)
+    while found := page(config, filters):
+        yield from found
+        if len(found) < PAGE:
+            return
+        filters = replace(filters, after=found[-1]["seq"])
+
+
+def position(config: Config, kind: str, given: str) -> int:
+    """The `seq` of a job, delivery or refusal (`kind`). Raises NotFound."""
+    found = read(config, lambda reader: reader.one(f"{kind}_seq", id=given))
+    if found is None:
+        raise NotFound(kind=kind, id=given)
+    return int(found["seq"])
+
+
+# ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def jobs(config: Config, filters: Filters) -> list[Found]:
+    """A page of jobs."""
+    return [_job(row) for row in _listed(config, "jobs", "job", filters)]
+
+
+def job_ids(config: Config, filters: Filters) -> list[Found]:
+    """A page of jobs, their `seq` and `id` only."""
+    return _listed(config, "job_ids", "job", filters)
+
+
+def job(config: Config, job_id: str) -> Found:
+    """One job with its arguments and its attempts (`history`, oldest first). Raises NotFound."""
+
+    def work(reader: Reader) -> Found:
+        found = reader.all("jobs", _where("job", ["id"]), id=job_id)
+        if not found:
+            raise NotFound(kind="job", id=job_id)
+        more = reader.one("job_more", id=job_id) or {}
+        more["arguments"] = _json(more["arguments"])
+        more["cancelling"] = bool(more["cancelling"])
+        history = [_attempt(row) for row in reader.all("attempts_of_job", job=job_id)]
+        return _job(found[0]) | more | {"history": history}
+
+    return read(config, work)
+
+
+def _job(row: Found) -> Found:
+    return _timed(row) | {"result": _json(row["result"])}
+
+
+def _attempt(row: Found) -> Found:
+    return _timed(row) | {"charged": bool(row["charged"]), "output_cut": bool(row["output_cut"])}
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)
+
+
+# ── deliveries and refusals ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def deliveries(config: Config, filters: Filters) -> list[Found]:
+    """A page of deliveries, each with its jobs' states. `states`, `task` and `error` ask for such a job of it."""
+
+    def work(reader: Reader) -> list[Found]:
+        rows = _rows(reader, "deliveries", "delivery", filters)
+        return [_timed(row) | {"jobs": reader.all("jobs_of_delivery", delivery=row["id"])} for row in rows]
+
+    return read(config, work)
+
+
+def delivery(config: Config, delivery_id: str) -> Found:
+    """One delivery with its headers, its body (None when it is not kept) and its jobs. Raises NotFound."""
+
+    def work(reader: Reader) -> Found:
+        found = _whole(reader, "deliveries", "delivery", delivery_id)
+        return found | {"jobs": reader.all("jobs_of_delivery", delivery=delivery_id)}
+
+    return _with_body(config, read(config, work))
+
+
+def refusals(config: Config, filters: Filters) -> list[Found]:
+    """A page of refused webhooks; `error` looks into the cause."""
+    return [_timed(row) for row in _listed(config, "refusals", "refusal", filters)]
+
+
+def refusal(config: Config, refusal_id: str) -> Found:
+    """One refused webhook with its headers and what was kept of its body. Raises NotFound."""
+    return _with_body(config, read(config, lambda reader: _whole(reader, "refusals", "refusal", refusal_id)))
+
+
+def _whole(reader: Reader, statement: str, kind: str, given: str) -> Found:
+    found = reader.all(statement, _where(kind, ["id"]), id=given)
+    if not found:
+        raise NotFound(kind=kind, id=given)
+    more = reader.one(f"{kind}_more", id=given) or {}
+    return _timed(found[0]) | more | {"headers": json.loads(more["headers"])}
+
+
+def _with_body(config: Config, found: Found) -> Found:
+    body = found["body"]
+    if found.pop("body_file"):
+        body = _body_of_file(bodies_folder(config) / found["id"])
+    return found | {"body": body}
+
+
+def _body_of_file(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+# ── failures ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def failures(config: Config, filters: Filters) -> list[Found]:
+    """What goes wrong, most jobs first: by task and first line of the error, the dead and those that try again."""
+    narrowed = _narrowed("job", filters)
+    where = "".join(f" AND {fragment}" for fragment in narrowed) + _space(STATEMENTS["failure_order"])
+    rows = read(config, lambda reader: reader.all("failures", where, **filters.values()))
+    groups: dict[tuple[str, str], Found] = {}
+    for row in rows:
+        _add_failure(groups, row)
+    return [_timed(group) for group in sorted(groups.values(), key=lambda group: (-group["jobs"], group["task"]))]
+
+
+def _add_failure(groups: dict[tuple[str, str], Found], row: Found) -> None:
+    error = first_line(SPENT.sub("", row["error"]))
+    fresh = row | {"error": error, "jobs": 0, "dead": 0, "retrying": 0}
+    group = groups.setdefault((row["task"], error), fresh)
+    group["jobs"] += row["jobs"]
+    group["dead" if row["dead"] else "retrying"] += row["jobs"]
+    group["first_at"] = min(group["first_at"], row["first_at"])
+    group["last_at"] = max(group["last_at"], row["last_at"])
+    group["example"] = max(group["example"], row["example"])
+
+
+def first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")
+
+
+# ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _listed(config: Config, statement: str, kind: str, filters: Filters) -> list[Found]:
+    return read(config, lambda reader: _rows(reader, statement, kind, filters))
+
+
+def _rows(reader: Reader, statement: str, kind: str, filters: Filters) -> list[Found]:
+    where = _joined(_narrowed(kind, filters)) + _space(STATEMENTS[f"{kind}_order"])
+    return reader.all(statement, where, **filters.values(), limit=filters.limit)
+
+
+def _narrowed(kind: str, filters: Filters) -> list[str]:
+    """The fragments of the fields that are given."""
+    given = [name for name, value in filters.values().items() if value is not None and name != "escaped"]
+    found = [STATEMENTS[name] for each in given if (name := f"{kind}_where_{each}") in STATEMENTS]
+    if kind == "job" and filters.states:
+        found.append(_in_states(filters.states))
+    if kind == "delivery" and (of_jobs := _of_jobs(filters)):
+        found.append(STATEMENTS["delivery_with_job"].format(job=" AND ".join(of_jobs)))
+    return found
+
+
+def _of_jobs(filters: Filters) -> list[str]:
+    narrowed = Filters(states=filters.states, task=filters.task, error=filters.error)
+    return _narrowed("job", narrowed)
+
+
+def _in_states(states: Sequence[State]) -> str:
+    """Written out, not bound: only so can SQLite use the indexes that hold one state."""
+    return f"job.state IN ({', '.join(repr(State(state).value) for state in states)})"
+
+
+def _where(kind: str, names: Sequence[str]) -> str:
+    return _joined([STATEMENTS[f"{kind}_where_{name}"] for name in names])
+
+
+def _joined(fragments: Sequence[str]) -> str:
+    return f" WHERE {' AND '.join(fragments)}" if fragments else ""
+
+
+def _space(text: str) -> str:
+    return f" {text}"
+
+
+def _timed(row: Found) -> Found:
+    return {name: rfc3339(value) if name.endswith("_at") else value for name, value in row.items()}
+
+
+__all__ = [
+    "Filters",
+    "deliveries",
+    "delivery",
+    "every",
+    "exists",
+    "failures",
+    "first_line",
+    "job",
+    "job_ids",
+    "jobs",
+    "keeper",
+    "position",
+    "refusal",
+    "refusals",
+    "rfc3339",
+    "status",
+    "unready",
+]

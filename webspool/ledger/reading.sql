@@ -1,0 +1,179 @@
+-- Statements of readers. Those named `..._where_...` are fragments, joined by AND after the list they narrow.
+
+-- name: counters
+SELECT name, value FROM counter
+
+-- name: live_instances
+SELECT id, boot, pid, start, engine, started_at, stopping FROM instance WHERE ended_at IS NULL ORDER BY started_at DESC
+
+-- name: processes_of
+SELECT process.id, process.pid, process.start,
+       (SELECT count(*) FROM attempt WHERE attempt.process = process.id AND attempt.ended_at IS NULL) AS busy
+FROM process WHERE process.instance = :instance AND process.ended_at IS NULL
+
+-- name: pauses
+SELECT name, since AS since_at, actor FROM pause ORDER BY since
+
+-- name: unknown_tasks
+SELECT substr(blocked_on, 9) AS task, count(*) AS jobs FROM job
+WHERE state = 'blocked' AND blocked_on >= 'unknown:' AND blocked_on < 'unknown;' GROUP BY blocked_on
+
+-- name: jobs
+SELECT job.seq, job.id, job.task, job.state, job.blocked_on, job.attempts, job.interruptions, job.priority, job.key,
+       job.delivery, job.source, delivery.event_type AS type, job.created_at, job.due_at, job.started_at,
+       job.finished_at, job.error, job.result, job.parent
+FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+
+-- name: job_order
+ ORDER BY job.seq DESC LIMIT :limit
+
+-- name: job_seq
+SELECT seq FROM job WHERE id = :id
+
+-- name: job_ids
+SELECT job.seq, job.id FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+
+-- name: job_where_id
+job.id = :id
+
+-- name: job_where_task
+job.task = :task
+
+-- name: job_where_source
+job.source = :source
+
+-- name: job_where_type
+delivery.event_type GLOB :type
+
+-- name: job_where_since
+job.created_at >= :since
+
+-- name: job_where_until
+job.created_at < :until
+
+-- name: job_where_error
+instr(lower(job.error), lower(:error))
+
+-- name: job_where_text
+(instr(job.arguments, :text) OR instr(job.arguments, :escaped)
+ OR instr(delivery.body, CAST(:text AS BLOB)) OR instr(delivery.body, CAST(:escaped AS BLOB))
+ OR (delivery.body_file AND (body_holds(delivery.id, :text) OR body_holds(delivery.id, :escaped))))
+
+-- name: job_where_after
+job.seq < :after
+
+-- name: job_more
+SELECT calling, arguments, number, base, cancelling FROM job WHERE id = :id
+
+-- name: attempts_of_job
+SELECT id, number, outcome, charged, started_at, ended_at, ended_at - started_at AS duration_seconds, error, traceback,
+       exit_code, signal, late, output_bytes, output_cut, process
+FROM attempt WHERE job = :job ORDER BY number
+
+-- name: jobs_of_delivery
+SELECT id, task, state FROM job WHERE delivery = :delivery ORDER BY seq
+
+-- name: deliveries
+SELECT seq, id, source, event_type AS type, event_id, received_at, status, method, url, remote, body_size, body_sha256,
+       duplicates, parent
+FROM delivery
+
+-- name: delivery_order
+ ORDER BY delivery.seq DESC LIMIT :limit
+
+-- name: delivery_seq
+SELECT seq FROM delivery WHERE id = :id
+
+-- name: delivery_where_id
+delivery.id = :id
+
+-- name: delivery_where_source
+delivery.source = :source
+
+-- name: delivery_where_type
+delivery.event_type GLOB :type
+
+-- name: delivery_where_since
+delivery.received_at >= :since
+
+-- name: delivery_where_until
+delivery.received_at < :until
+
+-- name: delivery_where_text
+(instr(delivery.body, CAST(:text AS BLOB)) OR instr(delivery.body, CAST(:escaped AS BLOB))
+ OR (delivery.body_file AND (body_holds(delivery.id, :text) OR body_holds(delivery.id, :escaped))))
+
+-- name: delivery_where_after
+delivery.seq < :after
+
+-- name: delivery_with_job
+delivery.id IN (SELECT job.delivery FROM job WHERE job.delivery IS NOT NULL AND {job})
+
+-- name: delivery_more
+SELECT headers, body, body_file FROM delivery WHERE id = :id
+
+-- name: refusals
+SELECT seq, id, source, cause, status, method, url, remote, body_size, at AS received_at FROM refusal
+
+-- name: refusal_order
+ ORDER BY refusal.seq DESC LIMIT :limit
+
+-- name: refusal_seq
+SELECT seq FROM refusal WHERE id = :id
+
+-- name: refusal_where_id
+refusal.id = :id
+
+-- name: refusal_where_source
+refusal.source = :source
+
+-- name: refusal_where_since
+refusal.at >= :since
+
+-- name: refusal_where_until
+refusal.at < :until
+
+-- name: refusal_where_error
+instr(refusal.cause, lower(:error))
+
+-- name: refusal_where_text
+(instr(refusal.body, CAST(:text AS BLOB)) OR instr(refusal.body, CAST(:escaped AS BLOB)))
+
+-- name: refusal_where_after
+refusal.seq < :after
+
+-- name: refusal_more
+SELECT headers, body, 0 AS body_file FROM refusal WHERE id = :id
+
+-- name: failures
+SELECT job.task, job.error, job.state = 'dead' AS dead, count(*) AS jobs,
+       min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
+       max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at,
+       max(job.id) AS example
+FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
+
+-- name: failure_order
+ GROUP BY job.task, job.error, dead
+
+-- name: newest
+SELECT (SELECT coalesce(max(seq), 0) FROM delivery) AS delivery, (SELECT coalesce(max(seq), 0) FROM refusal) AS refusal
+
+-- name: deliveries_after
+SELECT seq, id, source, event_type AS type, event_id, received_at, status, body_size, parent
+FROM delivery WHERE seq > :after ORDER BY seq LIMIT 1000
+
+-- name: refusals_after
+SELECT seq, id, source, cause, status, received_at FROM (SELECT *, at AS received_at FROM refusal)
+WHERE seq > :after ORDER BY seq LIMIT 1000
+
+-- name: open_attempts
+SELECT id FROM attempt WHERE ended_at IS NULL
+
+-- name: attempts_ended_since
+SELECT id FROM attempt WHERE id >= :bound AND id < 'b' AND ended_at IS NOT NULL
+
+-- name: attempt_with_job
+SELECT attempt.id AS attempt, job.id AS job, job.task, job.delivery, attempt.number, attempt.outcome, job.state,
+       attempt.error, attempt.started_at, attempt.ended_at, attempt.ended_at - attempt.started_at AS duration_seconds
+FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id = :id AND attempt.ended_at IS NOT NULL

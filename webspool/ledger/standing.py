@@ -1,0 +1,174 @@
+"""How an instance stands, as its ledger, its processes, its spool and its disk tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from webspool.config import Config
+from webspool.errors import LedgerRefused
+from webspool.ledger.reader import Reader, exists, read, rfc3339
+from webspool.processes import Identity
+from webspool.records import State
+
+DELIVERIES = ("accepted", "refused", "duplicates", "ignored")
+SPOOL_FILE = "uwsgi_spoolfile_on_"
+UNREADY_FRACTION = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The instance that runs, with its processes; `instance` None: nothing serves the ledger."""
+
+    instance: dict[str, Any] | None
+    spoolers: int
+    busy: int
+    keeper: bool
+
+
+def status(config: Config) -> dict[str, Any]:
+    """The instance at a glance: jobs by state, deliveries, spool, processes, pauses, what is degraded."""
+
+    def work(reader: Reader) -> dict[str, Any]:
+        counted = {row["name"]: row["value"] for row in reader.all("counters")}
+        serving = _serving(config, reader)
+        return {
+            "jobs": {state.value: counted.get(f"jobs.{state}", 0) for state in State},
+            "deliveries": {kind: counted.get(f"deliveries.{kind}", 0) for kind in DELIVERIES},
+            "spool": _spool(config.spool_path),
+            "processes": _processes(config, serving),
+            "paused": [_pause(row) for row in reader.all("pauses")],
+            "degraded": [*_degraded(config, serving), *_unknown_tasks(reader)],
+            "since": rfc3339(serving.instance["started_at"]) if serving.instance else None,
+        }
+
+    return read(config, work)
+
+
+def unready(config: Config) -> list[str]:
+    """Why this instance should be sent nothing now, a sentence each; empty when it is ready."""
+    reasons = list(_unwritable(config))
+    free = free_bytes(config)
+    if free < config.min_free_bytes / UNREADY_FRACTION:
+        reasons.append(f"the disk is nearly full: {free} bytes are free")
+    try:
+        serving = read(config, lambda reader: _serving(config, reader))
+    except LedgerRefused as fault:
+        return [*reasons, str(fault)]
+    if serving.instance and serving.instance["stopping"]:
+        reasons.append("the instance is stopping")
+    return reasons
+
+
+def keeper(config: Config) -> dict[str, Any] | None:
+    """The keeper as it entered itself: pid, since when, and whether that very process runs; None: there was none."""
+    try:
+        known = json.loads((config.keeper_dir / "keeper.json").read_text())
+        identity = Identity(known["boot"], known["pid"], known["start"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return {"pid": identity.pid, "since": rfc3339(known.get("since")), "running": identity.alive}
+
+
+def free_bytes(config: Config) -> int:
+    """What is free on the ledger's disk."""
+    folder = config.ledger_path.parent
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+# ── processes ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _serving(config: Config, reader: Reader) -> Serving:
+    instance = next(filter(_lives, reader.all("live_instances")), None)
+    if instance is None:
+        return Serving(None, 0, 0, False)
+    boot = instance["boot"]
+    members = [
+        each
+        for each in reader.all("processes_of", instance=instance["id"])
+        if Identity(boot, each["pid"], each["start"]).alive
+    ]
+    entered = keeper(config)
+    kept = entered is not None and entered["running"]
+    kept = kept or instance["engine"] != "spool"  # other engines keep the ledger in a thread of the instance
+    return Serving(instance, len(members), sum(each["busy"] for each in members), kept)
+
+
+def _lives(row: dict[str, Any]) -> bool:
+    return Identity(row["boot"], row["pid"], row["start"]).alive
+
+
+def _processes(config: Config, serving: Serving) -> dict[str, int]:
+    under_uwsgi = serving.instance is not None and serving.instance["engine"] == "spool"
+    return {
+        "workers": config.workers if under_uwsgi else int(serving.instance is not None),
+        "spoolers": serving.spoolers,
+        "busy": serving.busy,
+        "keeper": int(serving.keeper),
+        "live": 0,
+    }
+
+
+def _spool(folder: Path) -> dict[str, Any]:
+    """The tickets that lie there; uWSGI's lock files and folders beside them are none."""
+    now, ages = time.time(), []
+    for entry in _entries(folder):
+        try:
+            if entry.name.startswith(SPOOL_FILE) and entry.is_file(follow_symlinks=False):
+                ages.append(now - entry.stat().st_mtime)
+        except OSError:  # taken meanwhile
+            continue
+    return {"files": len(ages), "oldest_seconds": round(max(ages, default=0.0), 3)}
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+# ── what is wrong ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _degraded(config: Config, serving: Serving) -> Iterator[str]:
+    if not exists(config):
+        yield f"there is no ledger yet at {config.ledger_path}; the first start of the instance makes it"
+    if serving.instance is None:
+        yield "nothing serves this ledger: jobs wait until an instance is started"
+    elif not serving.keeper:
+        yield "the keeper is down: every process writes the ledger directly"
+    if serving.instance and serving.instance["stopping"]:
+        yield "the instance is stopping: it takes no further job"
+    if serving.instance and not serving.spoolers:
+        yield "no spooler has come into its claim loop: jobs wait"
+    if (free := free_bytes(config)) < config.min_free_bytes:
+        yield f"the disk is low: {free} bytes are free, fewer than WEBSPOOL_MIN_FREE_BYTES={config.min_free_bytes}"
+
+
+def _unknown_tasks(reader: Reader) -> Iterator[str]:
+    for row in reader.all("unknown_tasks"):
+        wait = "1 job waits" if row["jobs"] == 1 else f"{row['jobs']} jobs wait"
+        yield f"{wait} for the task {row['task']}, which the running code does not know"
+
+
+def _unwritable(config: Config) -> Iterator[str]:
+    path = config.ledger_path
+    if not exists(config):
+        yield f"there is no ledger at {path}"
+    elif not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        yield f"the ledger {path} cannot be written by user {os.geteuid() if hasattr(os, 'geteuid') else ''}".rstrip()
+
+
+def _pause(row: dict[str, Any]) -> dict[str, Any]:
+    return {"name": row["name"], "since": rfc3339(row["since_at"]), "actor": row["actor"]}
