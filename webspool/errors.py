@@ -65,6 +65,7 @@ class LedgerUnavailable(WebspoolError):
 
     ledger: str
     why: str
+    broken: bool = False
 
 
 class LedgerRefused(WebspoolError):

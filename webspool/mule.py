@@ -12,7 +12,7 @@ from webspool import instance
 from webspool.config import Config
 from webspool.engines.spool import SpoolEngine, fill_standard_descriptors
 from webspool.errors import InstanceRunning, WebspoolError
-from webspool.keep import Folders, Keeper
+from webspool.keep import Folders, Keeper, Retention
 from webspool.ledger.apply import apply
 from webspool.ledger.database import Database
 from webspool.ledger.operations import Operation
@@ -44,7 +44,8 @@ def _keep(config: Config, say: Say) -> None:
     _write_who_we_are(config)
     engine = SpoolEngine(config.spool_path, config.spoolers)
     master = instance.master()
-    keeper = Keeper(Folders(config.ledger_path, config.output_path), inbox, engine, say, str(master))
+    folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
+    keeper = Keeper(folders, inbox, engine, say, str(master), Retention(days=config.retention_days))
     say("keeper_started", ledger=str(config.ledger_path))
     keeper.run(lambda: os.getppid() != master.pid)
     inbox.close()

@@ -32,9 +32,10 @@ OUTPUT_CAP = 1 << 20
 class Runner(Protocol):
     """Where the task runs: a child process, or a thread of this one."""
 
-    pid: int
-    start_time: int
-
+    @property
+    def pid(self) -> int: ...
+    @property
+    def start_time(self) -> int: ...
     @property
     def alive(self) -> bool: ...
     def hello(self, seconds: float) -> dict[str, Policy]: ...

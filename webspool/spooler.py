@@ -28,7 +28,7 @@ fill_standard_descriptors()
 def serve(ticket: dict[str, bytes]) -> int:
     """uWSGI's spooler callback: perform until the instance ends. A file of another hand is left where it is."""
     say = teller("spooler")
-    if TICKET.decode() not in ticket and TICKET not in ticket:
+    if TICKET.decode() not in ticket:
         say("foreign_spool_file", file=str(ticket.get("spooler_task_name")))
         return int(uwsgi.SPOOL_IGNORE)
     config = instance.config()

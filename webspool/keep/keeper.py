@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import apsw
-
 from webspool.errors import LedgerUnavailable
+from webspool.keep.prune import Gone, Pruner, Retention, remove_bodies
 from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import release_due
 from webspool.ledger.apply import apply, claim
 from webspool.ledger.client import piece_of
-from webspool.ledger.database import Database, Transaction, explained
+from webspool.ledger.database import Database, StatementFailed, Transaction, explained
 from webspool.ledger.inbox import Inbox, Request
 from webspool.ledger.operations import Answer
 from webspool.ledger.output import Outputs
@@ -47,20 +46,31 @@ class Parked:
 
 @dataclass(frozen=True)
 class Folders:
-    """Where the keeper finds the ledger and the output."""
+    """Where the keeper finds the ledger, the output and the large bodies."""
 
     ledger: Path
     outputs: Path
+    bodies: Path
 
 
 class Keeper:
     """The one process that writes the ledger in batches. Nothing is lost when it is not there."""
 
-    def __init__(self, folders: Folders, inbox: Inbox, engine: Waker, say: Say, instance: str) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        inbox: Inbox,
+        engine: Waker,
+        say: Say,
+        instance: str,
+        retention: Retention = Retention(),  # noqa: B008
+    ) -> None:
+        self.folders = folders
         self.database = Database(folders.ledger)
         self.outputs = Outputs(folders.outputs)
         self.inbox, self.engine, self.say = inbox, engine, say
         self.refusals = Refusals()
+        self.pruner = Pruner(retention, folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say)
         self.parked: deque[Parked] = deque()
         self.broken: str | None = None
@@ -125,7 +135,7 @@ class Keeper:
         try:
             with tx.savepoint():
                 answer = apply(tx, request.operation)
-        except apsw.Error:
+        except StatementFailed:
             raise
         except Exception as fault:  # a bad operation fails alone, the batch goes on
             self.say("operation_failed", verb=request.operation.verb, fault=repr(fault))
@@ -160,7 +170,7 @@ class Keeper:
                 if "jobs.scheduled" in tx.changes:
                     self._set_timer(tx)
         except LedgerUnavailable as fault:
-            if isinstance(fault.__cause__, apsw.IOError | apsw.CorruptError | apsw.NotADBError):
+            if fault.broken:
                 self.broken = str(fault.why)
                 self.say("ledger_broken", why=self.broken)
             raise
@@ -187,7 +197,7 @@ class Keeper:
             return
         try:
             self.outputs.write(pieces)
-        except apsw.Error as fault:
+        except StatementFailed as fault:
             self.say("output_lost", why=explained(fault), pieces=len(pieces))
 
     # ── what time brings ────────────────────────────────────────────────────────────────────────────────────────
@@ -222,26 +232,36 @@ class Keeper:
         """What must be true again at least each second, whatever was lost."""
         self.engine.wake(self.rescuer.present())
         answers: list[tuple[Request, Answer]] = []
+        gone: list[Gone] = []
 
         def second(tx: Transaction) -> None:
             self.refusals.flush(tx)
+            gone.append(self.pruner.bite(tx))
             self._set_timer(tx)
             if self.parked and tx.one("any_queued"):
                 answers.extend(self._serve_parked(tx, []))
             for attempt, process in tx.all("cancelling_attempts"):
                 self.inbox.push(process, {"interrupt": attempt})
 
-        self._transact_and_answer(second, answers)
+        if self._transact_and_answer(second, answers):
+            self._clean_away(gone[0])
         self.rescuer.look_around()
 
-    def _transact_and_answer(self, work: Callable[[Transaction], None], answers: list[tuple[Request, Answer]]) -> None:
+    def _clean_away(self, gone: Gone) -> None:
+        """What belonged to deleted rows goes after them: a crash in between leaves litter, never a hole."""
+        remove_bodies(self.folders.bodies, gone.bodies)
+        if gone.attempts:
+            self.outputs.forget(gone.attempts)
+
+    def _transact_and_answer(self, work: Callable[[Transaction], None], answers: list[tuple[Request, Answer]]) -> bool:
         try:
             self.transact(work)
         except LedgerUnavailable as fault:
             self._give_up([request for request, _ in answers], str(fault.why))
-            return
+            return False
         for request, answer in answers:
             request.answer(answer)
+        return True
 
 
 def _freed(tx: Transaction) -> bool:

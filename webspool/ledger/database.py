@@ -19,6 +19,7 @@ APPLICATION_ID = 0x77737031
 PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
 
 Row = tuple[Any, ...]
+StatementFailed = apsw.Error
 
 
 def read_statements(name: str) -> dict[str, str]:
@@ -151,7 +152,7 @@ class Database:
                 yield transaction
                 transaction.write_counters()
         except apsw.Error as fault:
-            raise LedgerUnavailable(ledger=self.path, why=explained(fault)) from fault
+            raise unavailable(self.path, fault) from fault
 
     @contextmanager
     def _closing_transaction(self) -> Iterator[None]:
@@ -173,6 +174,12 @@ def refuse_old_sqlite(path: Path) -> None:
     if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
         why = f"SQLite {version} has the WAL-reset bug; install apsw 3.51.3 or newer"
         raise LedgerRefused(ledger=path, why=why)
+
+
+def unavailable(path: Path, fault: apsw.Error) -> LedgerUnavailable:
+    """The fault as our own. After an I/O error or damage nothing more is promised on that connection: `broken`."""
+    broken = isinstance(fault, apsw.IOError | apsw.CorruptError | apsw.NotADBError)
+    return LedgerUnavailable(ledger=path, why=explained(fault), broken=broken)
 
 
 def explained(fault: apsw.Error) -> str:

@@ -54,6 +54,11 @@ class Outputs:
         with self.connection:
             self.connection.executemany(INSERT, rows)
 
+    def forget(self, attempts: Iterable[str]) -> None:
+        """Delete the output of these attempts."""
+        with self.connection:
+            self.connection.executemany("DELETE FROM piece WHERE attempt = ?", [(each,) for each in attempts])
+
     def close(self) -> None:
         self.connection.close()
 

@@ -65,7 +65,7 @@ UPDATE attempt SET ended_at = :now, outcome = :outcome, charged = :charged, erro
 WHERE id = :id AND ended_at IS NULL
 
 -- name: note_late_end
-UPDATE attempt SET late = :outcome WHERE id = :id AND late IS NULL AND outcome <> :outcome
+UPDATE attempt SET late = coalesce(late, :outcome) WHERE id = :id AND outcome <> :outcome
 
 -- name: held_by_attempt
 SELECT job.id, job.task, job.source, job.key, job.cancelling
@@ -165,7 +165,7 @@ UPDATE instance SET ended_at = :now WHERE id = :id AND ended_at IS NULL
 SELECT id, host, boot, pid, start, started_at FROM instance WHERE ended_at IS NULL
 
 -- name: instance_standing
-SELECT stopping, generation FROM instance WHERE id = :id
+SELECT stopping OR ended_at IS NOT NULL, generation FROM instance WHERE id = :id
 
 -- name: mark_stopping
 UPDATE instance SET stopping = :stopping WHERE id = :id
@@ -217,3 +217,34 @@ DELETE FROM refusal WHERE source = :source AND cause = :cause AND seq <= (
 -- name: add_to_counter
 INSERT INTO counter (name, value) VALUES (:name, :change)
 ON CONFLICT (name) DO UPDATE SET value = value + excluded.value
+
+-- name: oldest_jobs
+SELECT seq, id, state, created_at FROM job WHERE seq > :after ORDER BY seq LIMIT :most
+
+-- name: attempts_of
+SELECT id FROM attempt WHERE job = :job
+
+-- name: delete_attempts
+DELETE FROM attempt WHERE job = :job
+
+-- name: delete_old_job
+DELETE FROM job WHERE id = :id AND state = :state AND finished_at < :before
+
+-- name: oldest_deliveries
+SELECT seq, id, received_at, body_file FROM delivery WHERE seq > :after ORDER BY seq LIMIT :most
+
+-- name: delete_jobless_delivery
+DELETE FROM delivery WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE job.delivery = :id)
+
+-- name: event_keys_after
+SELECT source, event_id, first_at FROM event_key
+WHERE source > :source OR (source = :source AND event_id > :event_id) ORDER BY source, event_id LIMIT :most
+
+-- name: delete_event_key
+DELETE FROM event_key WHERE source = :source AND event_id = :event_id
+
+-- name: delete_old_refusals
+DELETE FROM refusal WHERE seq IN (SELECT seq FROM refusal WHERE at < :before ORDER BY seq LIMIT :most)
+
+-- name: delete_old_processes
+DELETE FROM process WHERE ended_at < :before

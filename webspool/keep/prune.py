@@ -1,0 +1,141 @@
+"""What is old goes, in bites of a few milliseconds: the row first, then its output and its body's file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from webspool.ledger.database import Row, Transaction
+from webspool.records import FINISHED, State
+
+DAY = 86400.0
+BITE_SECONDS = 0.005
+REST_SECONDS = 60.0
+SWEEP_SECONDS = 3600.0
+ROWS_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """How long what is finished is kept, in days; event keys keep duplicates out for longer than any sender tries."""
+
+    days: float = 30.0
+    dead_days: float = 90.0
+    refusal_days: float = 7.0
+    event_key_days: float = 30.0
+
+
+@dataclass
+class Gone:
+    """What has been deleted from the ledger and lies elsewhere still."""
+
+    attempts: list[str] = field(default_factory=list)
+    bodies: list[str] = field(default_factory=list)
+
+
+class Pruner:
+    """Goes round through jobs, deliveries and event keys, oldest first, a bite at a time."""
+
+    def __init__(self, retention: Retention, bodies: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.retention, self.bodies, self._clock = retention, bodies, clock
+        self._steps: Iterator[None] | None = None
+        self._rest_until = 0.0
+        self._next_sweep = 0.0
+        self._gone = Gone()
+        self._tx: Transaction | None = None
+
+    def bite(self, tx: Transaction) -> Gone:
+        """Delete for at most five milliseconds; what it names is to be cleaned away after the commit."""
+        self._gone = Gone()
+        now = self._clock()
+        if now < self._rest_until:
+            return self._gone
+        self._tx = tx
+        self._steps = self._steps or self._round()
+        for _ in self._steps:
+            if self._clock() - now >= BITE_SECONDS:
+                return self._gone
+        self._steps = None
+        self._rest_until = now + REST_SECONDS
+        return self._gone
+
+    @property
+    def tx(self) -> Transaction:
+        assert self._tx is not None
+        return self._tx
+
+    def _round(self) -> Iterator[None]:
+        """One way through everything; each step is a row looked at."""
+        yield from self._jobs()
+        yield from self._deliveries()
+        self.tx.run("delete_old_refusals", before=self.tx.now - self.retention.refusal_days * DAY, most=500)
+        self.tx.run("delete_old_processes", before=self.tx.now - DAY)
+        yield
+        if self._clock() >= self._next_sweep:
+            self._next_sweep = self._clock() + SWEEP_SECONDS
+            yield from self._event_keys()
+            yield from self._orphaned_bodies()
+
+    def _jobs(self) -> Iterator[None]:
+        after = 0
+        while rows := self.tx.all("oldest_jobs", after=after, most=ROWS_AT_ONCE):
+            for row in rows:
+                after = row[0]
+                if row[3] > self.tx.now - self.retention.days * DAY:
+                    return
+                if row[2] in FINISHED:
+                    self._delete_job(row[1], row[2])
+                yield
+
+    def _kept(self, state: str) -> float:
+        return (self.retention.dead_days if state == State.DEAD else self.retention.days) * DAY
+
+    def _delete_job(self, job: str, state: str) -> None:
+        """Only as it was read: between two bites an operator may have sent it into a new round."""
+        if not self.tx.run("delete_old_job", id=job, state=state, before=self.tx.now - self._kept(state)):
+            return
+        self._gone.attempts += [attempt for (attempt,) in self.tx.all("attempts_of", job=job)]
+        self.tx.run("delete_attempts", job=job)
+        self.tx.count(f"jobs.{state}", -1)
+
+    def _deliveries(self) -> Iterator[None]:
+        after = 0
+        while rows := self.tx.all("oldest_deliveries", after=after, most=ROWS_AT_ONCE):
+            for row in rows:
+                after = row[0]
+                if row[2] > self.tx.now - self.retention.days * DAY:
+                    return
+                self._delete_delivery(row)
+                yield
+
+    def _delete_delivery(self, row: Row) -> None:
+        _, delivery, _, body_file = row
+        if self.tx.run("delete_jobless_delivery", id=delivery) and body_file:
+            self._gone.bodies.append(delivery)
+
+    def _event_keys(self) -> Iterator[None]:
+        last = {"source": "", "event_id": ""}
+        while rows := self.tx.all("event_keys_after", **last, most=ROWS_AT_ONCE):
+            for source, event_id, first_at in rows:
+                last = {"source": source, "event_id": event_id}
+                if first_at < self.tx.now - self.retention.event_key_days * DAY:
+                    self.tx.run("delete_event_key", **last)
+                yield
+
+    def _orphaned_bodies(self) -> Iterator[None]:
+        """Files whose delivery was never accepted: their worker ended between the file and the ledger."""
+        with suppress(OSError):
+            for path in self.bodies.iterdir():
+                if path.stat().st_mtime < self.tx.now - DAY and not self.tx.one("delivery_status", id=path.name):
+                    self._gone.bodies.append(path.name)
+                yield
+
+
+def remove_bodies(folder: Path, deliveries: list[str]) -> None:
+    """Remove the files of deliveries that are gone from the ledger."""
+    for delivery in deliveries:
+        with suppress(OSError):
+            (folder / delivery).unlink()
