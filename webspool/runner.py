@@ -19,26 +19,26 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from webspool import frames, runner_child
+from webspool import frames
 from webspool.errors import RunnerBroken
 from webspool.orders import order_frame, outcome_of
 from webspool.policy import Policy
-from webspool.processes import kill_session, start_time
 from webspool.records import Ending, Order, Outcome
+from webspool.runner_process import Process
 
 OnOutput = Callable[[bytes], None]
 Watch = Mapping[int, Callable[[], Outcome | None]]
 
 TICK_SECONDS = 0.1
-LONGEST_POLL_SECONDS = 3600.0
-BLIND_POLL_SECONDS = 0.2
 DYING_SECONDS = 1.0
 RECEIVE = 1 << 16
 LARGEST_PIPE = 1 << 20
 
+_LONGEST_POLL_SECONDS = 3600.0
+_BLIND_POLL_SECONDS = 0.2
 _NOTHING: Watch = MappingProxyType({})
-_READABLE = select.POLLIN if hasattr(select, "POLLIN") else 0
-_WRITABLE = select.POLLOUT if hasattr(select, "POLLOUT") else 0
+_READABLE, _WRITABLE = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
+_DEAF = "its process was killed: it had closed the descriptors of its runner, or become another program"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,58 +50,56 @@ class Program:
 
 
 class Runner:
-    """One child process. `pid` leads its session; `start_time` in clock ticks since boot, 0 where it is not told.
+    """One child process, in which one task at a time runs.
 
-    `stray` counts the bytes that came out between two jobs; `retired` says why a living one was ended.
+    `stray` counts the bytes written between two jobs; `retired` says what a task left running, for which the runner
+    was ended.
     """
 
-    def __init__(self, program: Program, pid: int, control: socket.socket, output: int) -> None:
-        self.program, self.pid, self.start_time = program, pid, start_time(pid)
-        self.stray, self.retired = 0, None
-        self._status: int | None = None
-        self._ended = False
-        self._control, self._output = control, output
+    def __init__(self, program: Program, process: Process, control: socket.socket, output: int) -> None:
+        self.program, self.process = program, process
+        self.stray = 0
+        self.retired: str | None = None
+        self.control, self._output = control, output
         self._decoder = frames.Decoder()
         self._watched: tuple[int, ...] = ()
-        self._pidfd = _pidfd(pid)
         control.setblocking(False)
         os.set_blocking(output, False)
         self._poller = select.poll()
-        for descriptor in (control.fileno(), output, self._pidfd):
+        for descriptor in (control.fileno(), output, process.pidfd):
             if descriptor >= 0:
                 self._poller.register(descriptor, _READABLE)
 
     @classmethod
     def start(cls, program: Program) -> Runner:
         """Fork a runner, which begins to import the app; `hello` waits for it. Raises OSError."""
-        ours, theirs = socket.socketpair()
-        reading, writing = os.pipe()
-        parent = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError:
-            os.close(reading)
-            ours.close()
-            raise
-        else:
-            if pid == 0:
-                runner_child.live(program.directory, program.app, parent, theirs.fileno(), writing)
-        finally:
-            theirs.close()
-            os.close(writing)
-        return cls(program, pid, ours, reading)
+        return cls(program, *Process.fork(program.directory, program.app))
+
+    @property
+    def pid(self) -> int:
+        """The process, which leads a session of its own."""
+        return self.process.pid
+
+    @property
+    def start_time(self) -> int:
+        """Its start in clock ticks since boot; 0 where the system does not tell."""
+        return self.process.start_time
 
     @property
     def alive(self) -> bool:
         """Whether it can be called: neither ended by us nor by itself."""
-        return not self._ended and not _has_ended(self.pid)
+        return not self.process.has_ended()
 
     def hello(self, seconds: float) -> dict[str, Policy]:
         """The tasks that the app defines, by name, once it is imported. Raises RunnerBroken; the runner is then gone.
 
         What the import prints goes to our own stderr.
         """
-        said = self._first_word(time.monotonic() + seconds)
+        try:
+            said = self._first_word(time.monotonic() + seconds)
+        except BaseException:
+            self.kill()
+            raise
         if "tasks" in said:
             return {name: Policy.from_dict(values) for name, values in said["tasks"].items()}
         self.kill()
@@ -124,133 +122,94 @@ class Runner:
         """
         if not self.alive:
             self.kill()
-            return _never_began(self._how_it_ended())
-        self._put_stray_aside()
-        self._look_at(watch)
+            return never_began(self.process.end())
         try:
-            outcome = _Attempt(self, order, policy, on_output, watch, tick).outcome()
-            self._drain(on_output)
+            self._put_stray_aside()
+            self._look_at(watch)
+            outcome = Attempt(self, order, policy, on_output, watch, tick).outcome()
+            self.drain(on_output)
+            self._end_if_due(on_output)
         except BaseException:
             self.kill()
             raise
-        if self.retired:
-            self._kill_processes()
-            self._drain(on_output)
-        if self._ended:
-            self._close()
         return outcome
 
     def stop(self, seconds: float = 2.0) -> None:
         """Let it end by itself, with what the app registered by atexit; after `seconds` it is killed."""
-        if self._ended:
-            return
-        with suppress(OSError):
-            self._control.shutdown(socket.SHUT_RDWR)
-        self._ends_within(seconds)
+        if not self.process.buried:
+            with suppress(OSError):
+                self.control.shutdown(socket.SHUT_RDWR)
+            self.process.ends_within(seconds, lambda: self.read_output(_to_stderr))
         self.kill()
 
     def kill(self) -> None:
         """End its whole session now and bury it."""
-        self._kill_processes()
-        self._close()
+        self.process.kill()
+        self.process.close()
+        self.control.close()
+        if self._output >= 0:
+            os.close(self._output)
+        self._output = -1
 
-    # ── the process ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _kill_processes(self) -> None:
-        """The group first and the leader's burial last: until then no other process can have its number."""
-        if self._ended:
-            return
-        self._ended = True
-        for kill in (os.killpg, os.kill):
-            with suppress(OSError):
-                kill(self.pid, signal.SIGKILL)
-        kill_session(self.pid, self.start_time)
-        with suppress(ChildProcessError):
-            self._status = os.waitpid(self.pid, 0)[1]
-
-    def _close(self) -> None:
-        self._control.close()
-        for descriptor in (self._output, self._pidfd):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._output = self._pidfd = -1
-
-    def _ends_within(self, seconds: float) -> bool:
-        """Whether the process ends by itself; its output is read meanwhile, so that a full pipe cannot hold it."""
-        until = time.monotonic() + seconds
-        while not _has_ended(self.pid):
-            if time.monotonic() >= until:
-                return False
-            self._read_output(_to_stderr)
-            time.sleep(0.002)
-        return True
-
-    def _how_it_ended(self) -> str:
-        if self._status is None:
-            return "its process is gone, how is not known"
-        if os.WIFSIGNALED(self._status):
-            return f"its process was killed by {_signal_name(os.WTERMSIG(self._status))}"
-        code = os.waitstatus_to_exitcode(self._status)
-        if code == runner_child.LOST_CONTROL:
-            return "its process ended, having closed the descriptors of its runner"
-        return f"its process ended with exit code {code}"
-
-    def _died(self) -> Outcome:
-        """The outcome of a process that no longer speaks: it is dead, or deaf and killed for it."""
-        by_itself = self._ends_within(DYING_SECONDS)
-        self._kill_processes()
-        if not by_itself:
-            error = "its process was killed: it had closed the descriptors of its runner, or become another program"
-            return Outcome(Ending.INTERRUPTED, error=error, signal=signal.SIGKILL)
-        status = self._status
-        exited = os.waitstatus_to_exitcode(status) if status is not None else None
-        return Outcome(
-            Ending.INTERRUPTED,
-            error=self._how_it_ended(),
-            exit_code=exited if exited is not None and exited >= 0 else None,
-            signal=-exited if exited is not None and exited < 0 else None,
-        )
+    def _end_if_due(self, on_output: OnOutput) -> None:
+        if self.retired:
+            self.process.kill()
+            self.drain(on_output)
+        if self.process.buried:
+            self.kill()
 
     # ── what it says ────────────────────────────────────────────────────────────────────────────────────────────
 
     def _first_word(self, until: float) -> dict[str, Any]:
         while (left := until - time.monotonic()) > 0:
-            ready = self._poll(left)
-            if self._output in ready:
-                self._read_output(_to_stderr)
-            if self._control.fileno() in ready:
-                heard = self._receive()
+            ready = self.poll(left)
+            self.read_output(_to_stderr)
+            if self.control.fileno() in ready:
+                heard = self.receive()
                 if heard is None:
-                    return {"broken": self._died().error}
+                    return {"broken": self.died(_to_stderr).error}
                 if heard:
-                    self._read_output(_to_stderr)
+                    self.drain(_to_stderr)
                     return heard[0][0]
-            elif self._has_died(ready):
-                return {"broken": self._died().error}
+            elif self.has_died(ready):
+                return {"broken": self.died(_to_stderr).error}
         return {}
 
-    def _poll(self, seconds: float) -> dict[int, int]:
-        longest = LONGEST_POLL_SECONDS if self._pidfd >= 0 else BLIND_POLL_SECONDS
+    def poll(self, seconds: float) -> dict[int, int]:
+        """Wait until something happens or the time has passed; returns descriptors and their events."""
+        longest = _LONGEST_POLL_SECONDS if self.process.pidfd >= 0 else _BLIND_POLL_SECONDS
         return dict(self._poller.poll(math.ceil(min(seconds, longest) * 1000)))
 
-    def _has_died(self, ready: Mapping[int, int]) -> bool:
-        return self._pidfd in ready or (self._pidfd < 0 and not ready and _has_ended(self.pid))
+    def wrote(self, ready: Mapping[int, int]) -> bool:
+        return self._output in ready
 
-    def _receive(self) -> list[frames.Frame] | None:
+    def has_died(self, ready: Mapping[int, int]) -> bool:
+        """Whether `ready` tells of its death. Its last words come first: ask only when the socket is silent."""
+        if self.process.pidfd >= 0:
+            return self.process.pidfd in ready
+        return not ready and self.process.has_ended()
+
+    def died(self, on_output: OnOutput) -> Outcome:
+        """The outcome of a process that no longer speaks: it is dead, or deaf and killed for it."""
+        by_itself = self.process.ends_within(DYING_SECONDS, lambda: self.read_output(on_output))
+        self.process.kill()
+        return self.process.outcome() if by_itself else Outcome(Ending.INTERRUPTED, error=_DEAF, signal=signal.SIGKILL)
+
+    def receive(self) -> list[frames.Frame] | None:
         """Frames that have arrived; None when there will be no more."""
         try:
-            data = self._control.recv(RECEIVE)
+            data = self.control.recv(RECEIVE)
             return self._decoder.feed(data) if data else None
         except BlockingIOError:
             return []
         except (OSError, ValueError):  # ValueError: the task wrote into our socket
             return None
 
-    def _send(self, data: memoryview) -> memoryview:
-        """Send what can be sent at once; returns the rest."""
+    def send(self, data: memoryview) -> memoryview:
+        """Send what can be sent at once; returns the rest, for which `poll` then waits."""
         with suppress(BlockingIOError):
-            data = data[self._control.send(data, getattr(socket, "MSG_NOSIGNAL", 0)) :]
-        self._poller.modify(self._control, _READABLE | _WRITABLE if data else _READABLE)
+            data = data[self.control.send(data, getattr(socket, "MSG_NOSIGNAL", 0)) :]
+        self._poller.modify(self.control, _READABLE | _WRITABLE if data else _READABLE)
         return data
 
     def _look_at(self, watch: Watch) -> None:
@@ -265,7 +224,7 @@ class Runner:
 
     # ── what it writes ──────────────────────────────────────────────────────────────────────────────────────────
 
-    def _read_output(self, on_output: OnOutput) -> int:
+    def read_output(self, on_output: OnOutput) -> int:
         """Hand on one piece of output; returns its length, 0 when there is none."""
         try:
             data = os.read(self._output, RECEIVE)
@@ -278,15 +237,15 @@ class Runner:
                 self._poller.unregister(self._output)
         return len(data)
 
-    def _drain(self, on_output: OnOutput) -> None:
-        """All that was in the pipe; no more than a pipe can hold, since a process left behind may write for ever."""
+    def drain(self, on_output: OnOutput) -> None:
+        """All that is in the pipe; no more than a pipe can hold, since a process left behind may write for ever."""
         drained = 0
-        while drained < LARGEST_PIPE and (length := self._read_output(on_output)):
+        while drained < LARGEST_PIPE and (length := self.read_output(on_output)):
             drained += length
 
     def _put_stray_aside(self) -> None:
         before = self.stray
-        self._drain(self._count_stray)
+        self.drain(self._count_stray)
         if self.stray > before:
             _to_stderr(b"webspool: %d bytes were written between two jobs and dropped\n" % (self.stray - before))
 
@@ -294,8 +253,8 @@ class Runner:
         self.stray += len(data)
 
 
-class _Attempt:
-    """One order on its way through a runner."""
+class Attempt:
+    """One order on its way through a runner: its deadlines on the monotonic clock, and who else may end it."""
 
     def __init__(
         self,
@@ -315,17 +274,15 @@ class _Attempt:
         self.next_tick = math.inf if tick is None else now + TICK_SECONDS
 
     def outcome(self) -> Outcome:
+        """Send the order and wait; whatever happens first decides."""
         try:
-            self.unsent = self.runner._send(memoryview(order_frame(self.order, self.soft)))
+            self.unsent = self.runner.send(memoryview(order_frame(self.order, self.soft)))
         except OSError:
-            return self._never_began()
+            return never_began(self.runner.died(self.on_output).error)
         while True:
-            outcome = self._react(self.runner._poll(self._patience())) or self._keep_time()
+            outcome = self._react(self.runner.poll(self._patience())) or self._keep_time()
             if outcome is not None:
                 return outcome
-
-    def _never_began(self) -> Outcome:
-        return _never_began(self.runner._died().error or "")
 
     def _patience(self) -> float:
         """Seconds until something is to be done even if nothing happens."""
@@ -333,25 +290,20 @@ class _Attempt:
         return math.inf if due == math.inf else max(0.0, due - time.monotonic())
 
     def _react(self, ready: Mapping[int, int]) -> Outcome | None:
-        runner = self.runner
-        if runner._output in ready:
-            runner._read_output(self.on_output)
-        if (event := ready.get(runner._control.fileno(), 0)) & ~_WRITABLE:
-            outcome = self._answer()
-        elif runner._has_died(ready):
-            outcome = self._died()
-        else:
-            outcome = None
-        if event & _WRITABLE and self.unsent and outcome is None:
-            self._send_more()
-        return outcome or self._interrupted(ready)
-
-    def _send_more(self) -> None:
-        with suppress(OSError):  # a death: the next poll tells
-            self.unsent = self.runner._send(self.unsent)
+        if self.runner.wrote(ready):
+            self.runner.read_output(self.on_output)
+        event = ready.get(self.runner.control.fileno(), 0)
+        if event & _WRITABLE:
+            with suppress(OSError):  # a death, of which the next poll tells
+                self.unsent = self.runner.send(self.unsent)
+        if event & ~_WRITABLE and (outcome := self._answer()):
+            return outcome
+        if not event and self.runner.has_died(ready):
+            return self._died()
+        return self._interrupted(ready)
 
     def _answer(self) -> Outcome | None:
-        heard = self.runner._receive()
+        heard = self.runner.receive()
         if heard is None:
             return self._died()
         for message, _ in heard:
@@ -361,7 +313,7 @@ class _Attempt:
         return None
 
     def _died(self) -> Outcome:
-        outcome = self.runner._died()
+        outcome = self.runner.died(self.on_output)
         if self.warned and outcome.signal == signal.SIGUSR2:
             return Outcome(Ending.TIMED_OUT, error=f"ended by the signal of {self._timeout()}", signal=signal.SIGUSR2)
         return outcome
@@ -369,21 +321,21 @@ class _Attempt:
     def _interrupted(self, ready: Mapping[int, int]) -> Outcome | None:
         for descriptor, heard in self.watch.items():
             if descriptor in ready and (outcome := heard()) is not None:
-                self.runner._kill_processes()
+                self.runner.process.kill()
                 return outcome
         return None
 
     def _keep_time(self) -> Outcome | None:
         now = time.monotonic()
-        if self.tick is not None and now >= self.next_tick:
+        if now >= self.next_tick and self.tick is not None:
             self.next_tick = now + TICK_SECONDS
             self.tick()
         if now >= self.soft and not self.warned:
             self.warned = True
-            os.kill(self.runner.pid, signal.SIGUSR2)  # the child raises TimeLimitExceeded if it is in the task
+            os.kill(self.runner.pid, signal.SIGUSR2)  # the child raises TimeLimitExceeded if it is in the task still
         if now < self.hard:
             return None
-        self.runner._kill_processes()
+        self.runner.process.kill()
         error = f"killed {self.policy.grace:g} s after {self._timeout()}"
         return Outcome(Ending.TIMED_OUT, error=error, signal=signal.SIGKILL)
 
@@ -391,33 +343,10 @@ class _Attempt:
         return f"its timeout of {self.policy.timeout:g} s"
 
 
-def _never_began(why: str) -> Outcome:
-    """No code of the user's ran for this attempt, so it is not charged."""
+def never_began(why: str | None) -> Outcome:
+    """The outcome when no code of the user's ran for this attempt, so that it is not charged."""
     error = f"its runner was gone before the task began: {why}"
     return Outcome(Ending.INTERRUPTED, error=error, charge=False, cut=True)
-
-
-def _pidfd(pid: int) -> int:
-    """A descriptor that is readable when the process has ended; -1 on systems that have none."""
-    try:
-        return os.pidfd_open(pid)
-    except (AttributeError, OSError):
-        return -1
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether our child has ended; it is not buried by asking."""
-    try:
-        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
-    except ChildProcessError:
-        return True
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def _to_stderr(data: bytes) -> None:

@@ -1,0 +1,185 @@
+"""What a task writes, and what interrupts it while it runs."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from tests.runner_house import house, running, until
+from webspool.records import Ending, Outcome
+
+__all__ = ["house"]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="a runner is a fork")
+
+# ── output ────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_output_keeps_its_order_whoever_writes(house):
+    """print, stderr, os.write, a subprocess, logging and C's own stdout come in the order of writing."""
+    house.serve(
+        """
+@task
+def talks():
+    print("1 print")
+    os.write(1, b"2 write\\n")
+    sys.stderr.write("3 stderr\\n")
+    subprocess.run(["sh", "-c", "echo 4 shell; echo 5 shell >&2"])
+    ctypes.CDLL(None).printf(b"6 printf\\n")
+    logging.info("7")
+    logging.getLogger("shop").warning("8")
+    print("9 é \\udcff")
+    print("10 no newline", end="", flush=True)
+    ctypes.CDLL(None).printf(b", nor here")
+"""
+    )
+    house.run("talks")
+    assert house.lines == [
+        "1 print",
+        "2 write",
+        "3 stderr",
+        "4 shell",
+        "5 shell",
+        "6 printf",
+        "INFO root: 7",
+        "WARNING shop: 8",
+        "9 é \\udcff",
+        "10 no newline, nor here",
+    ]
+
+
+def test_much_output_neither_blocks_nor_is_lost(house):
+    """Far more than a pipe holds comes through, and the outcome after it."""
+    house.serve("@task\ndef floods():\n for n in range(20000): print('x' * 999)")
+    assert house.run("floods").ending is Ending.SUCCEEDED
+    assert len(house.output) == 20_000_000
+
+
+def test_a_users_own_logging_is_left_alone(house):
+    """A root logger that has handlers keeps them."""
+    house.serve("logging.basicConfig(format='mine %(message)s', level=10)\n@task\ndef logs(): logging.debug('x')")
+    house.run("logs")
+    assert house.lines == ["mine x"]
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "sys.stdout.close(); sys.stderr.close()",
+        "sys.stdout = sys.stderr = open('mine', 'w')",
+        "sys.stdout.detach(); sys.stderr.detach()",
+        "sys.stdout = sys.stderr = None",
+        "os.close(1); os.close(2)",
+        "os.close(0); os.close(1); os.close(2); global kept; kept = [open('mine', 'w'), open('mine', 'w')]",
+        "os.dup2(os.open('/dev/null', os.O_RDWR), 1); os.dup2(1, 2)",
+        "os.set_blocking(1, False)",
+    ],
+)
+def test_output_works_again_after_a_task_that_broke_it(house, harm):
+    """What a task does to its streams and descriptors 1 and 2 concerns no other task."""
+    runner = house.serve(
+        f"""
+@task
+def harms():
+    {harm}
+@task
+def talks():
+    print('x' * 300000)
+    sys.stderr.write('again')
+    logging.info('and again')
+"""
+    )
+    assert house.run("harms").ending is Ending.SUCCEEDED
+    house.output = b""
+    assert house.run("talks").ending is Ending.SUCCEEDED
+    assert house.output == b"x" * 300000 + b"\nagainINFO root: and again\n"
+    assert runner.alive
+
+
+def test_output_between_two_jobs_belongs_to_neither(house, capfd):
+    """What a daemon thread writes when no job runs is counted and dropped, and told once."""
+    runner = house.serve(
+        """
+go, done = threading.Event(), Path("done")
+def late():
+    go.wait()
+    while not Path("ended").exists(): time.sleep(0.005)
+    os.write(1, b"stray"); done.touch()
+@task
+def begins(): threading.Thread(target=late, daemon=True).start(); go.set()
+@task
+def next(): print("mine")
+"""
+    )
+    house.run("begins")
+    (house.directory / "ended").touch()
+    until((house.directory / "done").exists)
+    house.run("next")
+    assert house.output == b"mine\n"
+    assert runner.stray == 5
+    assert "5 bytes" in capfd.readouterr().err
+
+
+def test_a_process_left_behind_that_writes_for_ever_does_not_hold_the_end(house):
+    """Draining the output is bounded."""
+    runner = house.serve("@task\ndef leaves(): subprocess.Popen(['yes']); time.sleep(0.05)")
+    assert house.run("leaves").ending is Ending.SUCCEEDED
+    assert not runner.alive
+
+
+# ── being interrupted, and ticking ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_watched_descriptor_interrupts_the_task(house):
+    """Cancel and drain come this way: the group ends, the outcome is the watcher's, the output is kept."""
+    runner = house.serve(
+        "@task\ndef long():\n p = subprocess.Popen(['sleep', '600'])\n print(p.pid)\n print('begun')\n time.sleep(600)"
+    )
+    reading, writing = socket.socketpair()
+    asked = []
+
+    def heard() -> Outcome | None:
+        reading.recv(1)
+        asked.append(1)
+        return Outcome(Ending.INTERRUPTED, error="cancelled") if len(asked) == 2 else None
+
+    def take(data: bytes) -> None:
+        house.output += data
+        writing.send(b"xx" if b"begun" in house.output else b"")
+
+    house.take = take
+    with reading, writing:
+        outcome = house.run("long", watch={reading.fileno(): heard})
+    assert outcome.error == "cancelled"
+    assert not runner.alive
+    assert house.lines[1] == "begun"
+    until(lambda: not running(int(house.lines[0])))
+
+
+def test_a_call_ticks_while_a_task_is_silent(house):
+    """The caller can hand on its batches although nothing happens."""
+    house.serve("@task\ndef waits():\n while not Path('go').exists(): time.sleep(0.01)")
+    ticks = []
+
+    def tick() -> None:
+        ticks.append(1)
+        if len(ticks) == 3:
+            (house.directory / "go").touch()
+
+    assert house.run("waits", tick=tick).ending is Ending.SUCCEEDED
+    assert len(ticks) >= 3
+
+
+def test_what_the_caller_raises_ends_the_runner(house):
+    """A half-finished attempt is never taken for the next one."""
+    runner = house.serve("@task\ndef talks(): print('x'); time.sleep(600)")
+
+    def fail(_data: bytes) -> None:
+        raise RuntimeError("full")
+
+    house.take = fail
+    with pytest.raises(RuntimeError, match="full"):
+        house.run("talks")
+    assert not runner.alive
