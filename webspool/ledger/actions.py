@@ -18,7 +18,8 @@ def act(tx: Transaction, operation: Operation) -> Answer:
     given = operation.arguments
     match given["verb"]:
         case "retry":
-            done = {job: retry(tx, job, given.get("delay_seconds", 0.0)) for job in given["jobs"]}
+            delays = given.get("delays_seconds") or [0.0] * len(given["jobs"])
+            done = {job: retry(tx, job, delay) for job, delay in zip(given["jobs"], delays, strict=True)}
         case "cancel":
             done = {job: cancel(tx, job) for job in given["jobs"]}
         case "discard":
@@ -29,19 +30,18 @@ def act(tx: Transaction, operation: Operation) -> Answer:
             done = {name: resume(tx, name) for name in given["names"]}
         case verb:
             raise ValueError(f"no action is called {verb!r}")
-    return recorded(tx, operation, {"done": done})
+    return recorded(tx, operation.id, given, {"done": done})
 
 
-def recorded(tx: Transaction, operation: Operation, answer: dict[str, Any]) -> Answer:
-    """Keep the action with what it came to."""
-    given = operation.arguments
+def recorded(tx: Transaction, id: str, told: dict[str, Any], answer: dict[str, Any]) -> Answer:
+    """Keep an action with what it came to: who did (`actor`) what (`verb`) to what."""
     tx.run(
         "insert_action",
-        id=operation.id,
-        verb=given.get("verb", operation.verb),
-        arguments=json.dumps(given),
+        id=id,
+        verb=told["verb"],
+        arguments=json.dumps(told),
         answer=json.dumps(answer),
-        actor=given.get("actor", "unknown"),
+        actor=told.get("actor", "unknown"),
         now=tx.now,
     )
     return Answer(answer)

@@ -30,14 +30,15 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
     given = operation.arguments
     holder = _holder(tx, operation)
     if holder != operation.id:
-        return _duplicate(tx, holder, given)
-    if not _insert_delivery(tx, operation):
-        return _accepted_before(tx, operation.id)
+        return _duplicate(tx, operation, holder)
+    status = _standing(tx, given)
+    if not _insert_delivery(tx, operation, status):
+        return _accepted_before(tx, operation)
     tx.count("deliveries.accepted")
-    if not given["jobs"]:
+    if status == "ignored":
         tx.count("deliveries.ignored")
     jobs = [_insert_job(tx, job, "delivery", operation.id, given["source"]) for job in given["jobs"]]
-    return Answer({"status": _standing(jobs, tx, given["source"]), "delivery": operation.id, "jobs": jobs})
+    return Answer({"status": status, "delivery": operation.id, "jobs": jobs})
 
 
 def _holder(tx: Transaction, operation: Operation) -> str:
@@ -48,7 +49,13 @@ def _holder(tx: Transaction, operation: Operation) -> str:
     return str(row[0]) if row else operation.id
 
 
-def _insert_delivery(tx: Transaction, operation: Operation) -> int:
+def _standing(tx: Transaction, given: dict[str, Any]) -> str:
+    if not given["jobs"]:
+        return "ignored"
+    return "held" if tx.paused() & {"all", f"source:{given['source']}"} else "accepted"
+
+
+def _insert_delivery(tx: Transaction, operation: Operation, status: str) -> int:
     given = operation.arguments
     return tx.run(
         "insert_delivery",
@@ -61,7 +68,7 @@ def _insert_delivery(tx: Transaction, operation: Operation) -> int:
         event_id=given["event_id"],
         event_type=given["event_type"],
         now=tx.now,
-        status="accepted" if given["jobs"] else "ignored",
+        status=status,
         body=None if given["body_file"] else operation.body,
         body_file=int(given["body_file"]),
         body_size=given["body_size"],
@@ -70,26 +77,27 @@ def _insert_delivery(tx: Transaction, operation: Operation) -> int:
     )
 
 
-def _standing(jobs: list[dict[str, str]], tx: Transaction, source: str) -> str:
-    if not jobs:
-        return "ignored"
-    return "held" if tx.paused() & {"all", f"source:{source}"} else "accepted"
+def _accepted_before(tx: Transaction, operation: Operation) -> Answer:
+    row = tx.one("delivery_status", id=operation.id)
+    mine = {job["id"] for job in operation.arguments["jobs"]}
+    jobs = [job for job in _jobs_of(tx, operation.id) if job["id"] in mine]
+    return Answer({"status": row[0] if row else "accepted", "delivery": operation.id, "jobs": jobs})
 
 
-def _accepted_before(tx: Transaction, delivery: str) -> Answer:
-    row = tx.one("delivery_status", id=delivery)
-    return Answer({"status": row[0] if row else "accepted", "delivery": delivery, "jobs": _jobs_of(tx, delivery)})
-
-
-def _duplicate(tx: Transaction, delivery: str, given: dict[str, Any]) -> Answer:
+def _duplicate(tx: Transaction, operation: Operation, delivery: str) -> Answer:
+    """Kept as an action of the sender's: it may retry dead jobs, and the same copy told twice counts once."""
+    if answered := tx.one("action_answer", id=operation.id):
+        return Answer(json.loads(answered[0]))
+    given = operation.arguments
     tx.run("count_duplicate", id=delivery)
     tx.count("deliveries.duplicates")
-    dead = [job for job in _jobs_of(tx, delivery) if job["state"] == State.DEAD]
-    if not dead or given.get("redelivery") == "ignore":
-        return Answer({"status": "duplicate", "delivery": delivery, "jobs": _jobs_of(tx, delivery)})
-    for job in dead:
-        actions.retry(tx, job["id"])
-    return Answer({"status": "retried", "delivery": delivery, "jobs": _jobs_of(tx, delivery)})
+    dead = [job["id"] for job in _jobs_of(tx, delivery) if job["state"] == State.DEAD]
+    again = dead if given.get("redelivery") != "ignore" else []
+    for job in again:
+        actions.retry(tx, job)
+    answer = {"status": "retried" if again else "duplicate", "delivery": delivery, "jobs": _jobs_of(tx, delivery)}
+    told = {"verb": "redeliver", "delivery": delivery, "jobs": again, "actor": f"source:{given['source']}"}
+    return actions.recorded(tx, operation.id, told, answer)
 
 
 def _jobs_of(tx: Transaction, delivery: str) -> list[dict[str, str]]:
@@ -146,7 +154,8 @@ def replay(tx: Transaction, operation: Operation) -> Answer:
     old = {job["task"]: job["id"] for job in _jobs_of(tx, given["delivery"])}
     linked = [job | {"parent": old.get(job["task"])} for job in given["jobs"]]
     jobs = [_insert_job(tx, job, "delivery", given["delivery"], row[1]) for job in linked]
-    return actions.recorded(tx, operation, {"status": "replayed", "delivery": given["delivery"], "jobs": jobs})
+    answer = {"status": "replayed", "delivery": given["delivery"], "jobs": jobs}
+    return actions.recorded(tx, operation.id, given | {"verb": "replay"}, answer)
 
 
 # ── turn: end of the last, claim of the next ────────────────────────────────────────────────────────────────────
@@ -226,7 +235,8 @@ def claim(tx: Transaction, given: dict[str, Any]) -> tuple[dict[str, Any], bytes
     row = _next_known(tx)
     if row is None:
         return None
-    tx.run("claim_job", id=row[0], attempt=given["attempt"], now=tx.now)
+    if not tx.run("claim_job", id=row[0], attempt=given["attempt"], now=tx.now):
+        return None
     tx.run(
         "insert_attempt",
         id=given["attempt"],
@@ -304,4 +314,5 @@ VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
     "stop": membership.stop,
     "leave": membership.leave,
     "act": actions.act,
+    "ping": lambda _tx, _operation: Answer({}),
 }

@@ -1,0 +1,156 @@
+"""The operator's verb: retry, cancel, discard, pause, resume, replay; each job is answered for itself.
+
+An answer is "done", "interrupting" (a running job was told to stop), "not_found", or "not_allowed: why".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from webspool.ledger.client import Client
+from webspool.ledger.operations import Operation
+from webspool.records import Headers, WebhookRequest, new_id
+from webspool.redaction import MASK, storable
+from webspool.signatures import Scheme, check
+from webspool.source import Source
+
+AT_ONCE = 500
+UNREAD = frozenset({"unknown_source", "length_required", "request_timeout", "payload_too_large"})
+
+Plan = Callable[[Source, str | None], Sequence[dict[str, Any]]]
+Answered = Iterator[tuple[str, str]]
+
+
+class Operator:
+    """Acts on the ledger in the name of `actor`. Everything it does raises LedgerUnavailable: no more was done."""
+
+    def __init__(self, client: Client, actor: str) -> None:
+        self.client, self.actor = client, actor
+
+    def retry(self, jobs: Sequence[str], *, spread_seconds: float = 0.0) -> Answered:
+        """A new round of attempts for each job, the first at once, the others spread over that time."""
+        delays = spread(len(jobs), spread_seconds)
+        for start in range(0, len(jobs), AT_ONCE):
+            some = slice(start, start + AT_ONCE)
+            yield from self._act("retry", jobs=list(jobs[some]), delays_seconds=delays[some])
+
+    def cancel(self, jobs: Sequence[str]) -> Answered:
+        """End waiting jobs; running ones are interrupted."""
+        for start in range(0, len(jobs), AT_ONCE):
+            yield from self._act("cancel", jobs=list(jobs[start : start + AT_ONCE]))
+
+    def discard(self, jobs: Sequence[str], reason: str) -> Answered:
+        """Declare waiting jobs dead."""
+        for start in range(0, len(jobs), AT_ONCE):
+            yield from self._act("discard", jobs=list(jobs[start : start + AT_ONCE]), reason=reason)
+
+    def pause(self, names: Sequence[str]) -> Answered:
+        """Hold `all`, `task:NAME` or `source:NAME`."""
+        return self._act("pause", names=list(names))
+
+    def resume(self, names: Sequence[str]) -> Answered:
+        """Let go what a pause held."""
+        return self._act("resume", names=list(names))
+
+    def _act(self, verb: str, **given: Any) -> Answered:
+        operation = Operation(new_id("x"), "act", {"verb": verb, "actor": self.actor, **given})
+        yield from self.client.call(operation).values["done"].items()
+
+    def replay(self, webhooks: Sequence[Mapping[str, Any]], today: Today, *, spread_seconds: float = 0.0) -> Replayed:
+        """New jobs from stored deliveries, new deliveries from stored refusals, by today's routing."""
+        begun = time.time()
+        for webhook, delay in zip(webhooks, spread(len(webhooks), spread_seconds), strict=True):
+            due_at = begun + delay if delay else None
+            again = self._accept if webhook["id"].startswith("r_") else self._start_anew
+            yield again(webhook, today, due_at)
+
+    def _start_anew(self, delivery: Mapping[str, Any], today: Today, due_at: float | None) -> dict[str, Any]:
+        source = today.sources.get(delivery["source"])
+        if source is None:
+            return _not_allowed(delivery, f"today's app has no source {delivery['source']}")
+        jobs = today.jobs(source, delivery["type"], due_at)
+        if not jobs:
+            return _not_allowed(delivery, f"nothing starts on {delivery['type'] or 'an event without a type'} today")
+        given = {"delivery": delivery["id"], "jobs": jobs, "actor": self.actor}
+        answer = self.client.call(Operation(new_id("x"), "replay", given)).values
+        return {"id": delivery["id"], **answer}
+
+    def _accept(self, refusal: Mapping[str, Any], today: Today, due_at: float | None) -> dict[str, Any]:
+        """A refused webhook becomes a delivery: its sender's proof is not asked for again, the operator vouches."""
+        if why := _unusable(refusal, today):
+            return _not_allowed(refusal, why)
+        source, body = today.sources[refusal["source"]], refusal["body"] or b""
+        request = WebhookRequest(refusal["method"], refusal["url"], Headers(map(tuple, refusal["headers"])), body)
+        event_id, event_type = _named(source, request)
+        given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | {
+            "event_id": event_id,
+            "event_type": event_type,
+            "body_size": len(body),
+            "body_sha256": hashlib.sha256(body).hexdigest(),
+            "body_file": False,
+            "redelivery": "ignore",
+            "parent": refusal["id"],
+            "jobs": today.jobs(source, event_type, due_at),
+        }
+        answer = self.client.call(Operation(new_id("d"), "accept", given, body)).values
+        return {"id": refusal["id"], **answer}
+
+
+Replayed = Iterator[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Today:
+    """The routing of the code as it is now: the sources by name, and which jobs an event of a type starts."""
+
+    sources: Mapping[str, Source]
+    plan: Plan
+
+    def jobs(self, source: Source, event_type: str | None, due_at: float | None) -> list[dict[str, Any]]:
+        return [{"id": new_id("j"), "due_at": due_at} | job for job in self.plan(source, event_type)]
+
+
+def spread(number: int, seconds: float) -> list[float]:
+    """When each of so many begins, in seconds from now: evenly over that time, the first at once."""
+    return [seconds * each / number for each in range(number)]
+
+
+def _not_allowed(webhook: Mapping[str, Any], why: str) -> dict[str, Any]:
+    return {"id": webhook["id"], "status": f"not_allowed: {why}", "delivery": None, "jobs": []}
+
+
+def _unusable(refusal: Mapping[str, Any], today: Today) -> str | None:
+    """Why a refusal cannot become a delivery, or None."""
+    kept, headers = len(refusal["body"] or b""), Headers(map(tuple, refusal["headers"]))
+    if refusal["cause"] in UNREAD or (not kept and "Transfer-Encoding" in headers):
+        return f"it was refused ({refusal['cause']}) before its body was read"
+    if kept < refusal["body_size"]:
+        return f"of its body of {refusal['body_size']} bytes only {kept} are kept"
+    if refusal["source"] not in today.sources:
+        return f"today's app has no source {refusal['source']}"
+    return None
+
+
+def _named(source: Source, request: WebhookRequest) -> tuple[str | None, str | None]:
+    """The event's id and type where the source's scheme reads them, without asking for the proof."""
+    scheme: Scheme = replace(source.scheme, algorithm="none")
+    verdict = check(scheme, (), request, time.time())
+    return _plain(verdict.event_id), _plain(_type(source, request, verdict.event_type))
+
+
+def _type(source: Source, request: WebhookRequest, named: str | None) -> str | None:
+    if source.event_type is None:
+        return named
+    try:
+        found = source.event_type(request)
+    except Exception:  # the user's function; what it trips over was sent by a stranger
+        return None
+    return found if isinstance(found, str) else None
+
+
+def _plain(name: str | None) -> str | None:
+    return storable(name) if name and name != MASK else None
