@@ -48,8 +48,8 @@ LEGAL_MOVES: Mapping[State, frozenset[State]] = {
         {State.SUCCEEDED, State.SCHEDULED, State.QUEUED, State.BLOCKED, State.DEAD, State.CANCELLED}
     ),
     State.SUCCEEDED: frozenset(),
-    State.DEAD: frozenset({State.QUEUED, State.BLOCKED}),
-    State.CANCELLED: frozenset({State.QUEUED, State.BLOCKED}),
+    State.DEAD: frozenset({State.SCHEDULED, State.QUEUED, State.BLOCKED}),
+    State.CANCELLED: frozenset({State.SCHEDULED, State.QUEUED, State.BLOCKED}),
 }
 
 

@@ -76,7 +76,7 @@ def _learn(tx: Transaction, name: str, policy: dict[str, Any], before: tuple[int
 def _limit_anew(tx: Transaction, name: str) -> None:
     """The task's limit has changed: what is running holds its place, what waits queues up for the rest."""
     holds = f"task:{name}"
-    hold_queued(tx, "queued_by_task", f"limit:{holds}", task=name)
     for (job,) in tx.all("running_by_task", task=name):
         tx.run("take_slot", holds=holds, job=job)
+    hold_queued(tx, "queued_by_task", f"limit:{holds}", task=name)
     admit_blocked(tx, f"limit:{holds}")
