@@ -18,7 +18,7 @@ def act(tx: Transaction, operation: Operation) -> Answer:
     given = operation.arguments
     match given["verb"]:
         case "retry":
-            delays = given.get("delays_seconds") or [0.0] * len(given["jobs"])
+            delays = given.get("delays_seconds") or [given.get("delay_seconds", 0.0)] * len(given["jobs"])
             done = {job: retry(tx, job, delay) for job, delay in zip(given["jobs"], delays, strict=True)}
         case "cancel":
             done = {job: cancel(tx, job) for job in given["jobs"]}
