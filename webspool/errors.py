@@ -18,6 +18,7 @@ class ConfigurationError(WebspoolError):
     """The configuration of {where} is not usable:
     {listing}"""
 
+    where: str
     faults: list[str]
 
     def __init__(self, *, where: str, faults: list[str]) -> None:

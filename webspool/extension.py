@@ -12,9 +12,9 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from webspool import engines
 from webspool.config import Config, load
-from webspool.errors import ConfigurationError, LedgerUnavailable, NotFound
+from webspool.errors import ConfigurationError, LedgerRefused, LedgerUnavailable, NotFound
 from webspool.job import Job, job
-from webspool.ledger import reading
+from webspool.ledger import standing
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Operation
 from webspool.receive import Receiver, Reply, problem
@@ -84,7 +84,7 @@ class Webspool:
 
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
-        counted: dict[str, int] = reading.status(self.config)["jobs"]
+        counted: dict[str, int] = standing.status(self.config)["jobs"]
         return counted
 
     # ── what the instance's own code spools ─────────────────────────────────────────────────────────────────────
@@ -155,7 +155,7 @@ class Webspool:
         return answered(self.receiver.refuse(None, "unknown_source", webhook(b""), request.remote_addr))
 
     def _ready(self) -> Response:
-        reasons = reading.unready(self.config)
+        reasons = standing.unready(self.config)
         return Response(_json({"ready": not reasons, "reasons": reasons}), 503 if reasons else 200, mimetype=JSON)
 
     def _job(self, job_id: str) -> Response:
@@ -165,7 +165,7 @@ class Webspool:
         except NotFound as fault:
             payload = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": str(fault)}
             return Response(_json(payload | {"cause": "unknown_job"}), 404, mimetype="application/problem+json")
-        except LedgerUnavailable:
+        except (LedgerUnavailable, LedgerRefused):
             return answered(problem("ledger_unavailable", headers={"Retry-After": "5"}))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,7 @@ class Job:
     @property
     def result(self) -> Any:
         """What the task returned, when that was a JSON value; None before it has succeeded."""
-        kept = reading.job(self._config, self.id)["result"]
-        return json.loads(kept) if isinstance(kept, str) else kept
+        return reading.job(self._config, self.id)["result"]
 
     def wait(self, seconds: float) -> str:
         """Wait at most that long for the job's end; returns the state it has then."""

@@ -18,19 +18,19 @@ from webspool.ledger.client import Client
 from webspool.perform import Performer, Post
 from webspool.processes import Identity
 from webspool.runner import Program, Runner
-from webspool.telemetry import teller
+from webspool.telemetry import Say, teller
 
 HUNG_KEEPER_SECONDS = 4.0
+_foreign: set[str] = set()
 
 fill_standard_descriptors()
 
 
-def serve(ticket: dict[str, bytes]) -> int:
+def serve(ticket: dict[bytes, bytes]) -> int:
     """uWSGI's spooler callback: perform until the instance ends. A file of another hand is left where it is."""
     say = teller("spooler")
-    if TICKET.decode() not in ticket:
-        say("foreign_spool_file", file=str(ticket.get("spooler_task_name")))
-        return int(uwsgi.SPOOL_IGNORE)
+    if TICKET not in ticket:
+        return _leave_alone(ticket.get(b"spooler_task_name", b"").decode("utf-8", "backslashreplace"), say)
     config = instance.config()
     client = instance.client(config)
     performer = Performer(client, _post(config), lambda: Runner.start(Program(config.directory, config.app)), say)
@@ -39,6 +39,14 @@ def serve(ticket: dict[str, bytes]) -> int:
     finally:
         performer.close()
     return int(uwsgi.SPOOL_OK)
+
+
+def _leave_alone(file: str, say: Say) -> int:
+    """A file of another hand: told once, and left where it is."""
+    if file not in _foreign:
+        _foreign.add(file)
+        say("foreign_spool_file", file=file)
+    return int(uwsgi.SPOOL_IGNORE)
 
 
 def _post(config: Config) -> Post:
