@@ -17,6 +17,7 @@ from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
 def load_app(config: Config) -> Any:
     """What WEBSPOOL_APP names, imported with the instance as working directory. Raises what the user's code does."""
     os.chdir(config.directory)
+    os.environ["WEBSPOOL_INSTANCE"] = str(config.directory)
     if str(config.directory) not in sys.path:
         sys.path.insert(0, str(config.directory))
     module, _, name = config.app.partition(":")

@@ -17,8 +17,10 @@ import click
 
 from webspool.cli.chosen import chosen_directory, reloaded_by_uwsgi, started_by_uwsgi
 from webspool.config import Address, Config, load
-from webspool.errors import ConfigurationError, WebspoolError
+from webspool.errors import ConfigurationError, InstanceRunning, WebspoolError
+from webspool.ledger.reader import read, rfc3339
 from webspool.loading import load_app, stand_in_for_uwsgi
+from webspool.processes import Identity
 
 PACKAGE = Path(__file__).parent.parent
 
@@ -34,7 +36,7 @@ def check(verbose: bool) -> None:
         _end([*fault.faults, *_ini_faults(directory)])
     faults = [*_ini_faults(directory), *_spool_faults(config)]
     if started_by_uwsgi() and not reloaded_by_uwsgi():
-        faults += address_faults(config)
+        faults += [*_other_instances(config), *_address_faults(config)]
     hooks = _imported(config, faults)
     _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), _summary(hooks)])
 
@@ -56,7 +58,22 @@ def _spool_faults(config: Config) -> Iterable[str]:
         yield f"{config.spool_path} is not writable for user {os.geteuid()}"
 
 
-def address_faults(config: Config) -> Iterable[str]:
+def _other_instances(config: Config) -> Iterable[str]:
+    """The instance that serves this ledger already; the keeper refuses a second one too, but later."""
+    try:
+        rows = read(config, lambda reader: reader.all("live_instances"))
+    except WebspoolError as fault:
+        yield " ".join(str(fault).split())
+        return
+    for row in rows:
+        if Identity(row["boot"], row["pid"], row["start"]).alive:
+            started_at = rfc3339(row["started_at"])
+            yield " ".join(
+                str(InstanceRunning(ledger=config.ledger_path, pid=row["pid"], started_at=started_at)).split()
+            )
+
+
+def _address_faults(config: Config) -> Iterable[str]:
     """Why the instance could not listen at its address, with what to type."""
     address = config.address
     if address.path is not None:
@@ -83,8 +100,8 @@ def _binding_hint(address: Address, fault: OSError) -> str:
         return f"WEBSPOOL_BIND: {address} cannot be listened at: {fault.strerror or fault}"
     return (
         f"WEBSPOOL_BIND: port {address.port} is in use by another process. "
-        f"See which: ss -ltnp 'sport = :{address.port}'. Stop it, or choose another port: "
-        f"echo WEBSPOOL_BIND={_beside(address)} >> .env"
+        f"See which: ss -ltnp 'sport = :{address.port}'. Stop it, or set another in .env; for this once type: "
+        f"WEBSPOOL_BIND={_beside(address)} uwsgi --ini uwsgi.ini"
     )
 
 
@@ -144,11 +161,11 @@ def _short_traceback(fault: BaseException) -> str:
 
 
 def _is_machinery(filename: str) -> bool:
-    importers = ("<frozen importlib", importlib_file())
+    importers = ("<frozen importlib", _importlib_folder())
     return filename.startswith(importers) or Path(filename).is_relative_to(PACKAGE)
 
 
-def importlib_file() -> str:
+def _importlib_folder() -> str:
     return str(Path(os.__file__).parent / "importlib")
 
 
