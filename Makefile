@@ -1,7 +1,10 @@
-.PHONY: run test
+.PHONY: run test bench
 
 run:
 	./run
 
 test:
 	./run test
+
+bench:
+	./run bench

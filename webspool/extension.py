@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 from webspool import engines
 from webspool.config import Config, load
 from webspool.errors import ConfigurationError, LedgerRefused, LedgerUnavailable, NotFound
-from webspool.job import Job, job
+from webspool.handle import Job, job
 from webspool.ledger import standing
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Operation
