@@ -11,11 +11,25 @@ import click
 from webspool.errors import WebspoolError
 
 COMMANDS = {
+    "cancel": "webspool.cli.acting:cancel",
     "check": "webspool.cli.checking:check",
+    "deliveries": "webspool.cli.reading:deliveries",
+    "delivery": "webspool.cli.showing:delivery",
+    "discard": "webspool.cli.acting:discard",
+    "failures": "webspool.cli.reading:failures",
     "first-steps": "webspool.cli.making:first_steps",
     "ini": "webspool.cli.serving:ini",
     "init": "webspool.cli.making:init",
+    "job": "webspool.cli.showing:job",
+    "jobs": "webspool.cli.reading:jobs",
+    "keeper": "webspool.cli.reading:keeper",
+    "pause": "webspool.cli.acting:pause",
+    "replay": "webspool.cli.acting:replay",
+    "resume": "webspool.cli.acting:resume",
+    "retry": "webspool.cli.acting:retry",
     "send": "webspool.cli.sending:send",
+    "status": "webspool.cli.reading:status",
+    "tail": "webspool.cli.reading:tail",
 }
 
 
