@@ -25,6 +25,10 @@ class NoAnswer(WebspoolError):
     """Nothing answers at {url}: {why}. Is the instance running? Start it: uwsgi --ini uwsgi.ini"""
 
 
+class NotImportable(WebspoolError):
+    """The app {app} cannot be imported: {why}. See where: webspool check"""
+
+
 class UnknownSource(WebspoolError):
     """There is no source {source} in this instance; there are: {known}."""
 
@@ -62,13 +66,22 @@ def send(
 
 
 def _source(config: Config, name: str) -> Source:
-    stand_in_for_uwsgi(config.directory)
-    sources = load_app(config).extensions["webspool"].sources
+    sources = _app(config).extensions["webspool"].sources
     known = {each.name: each for each in (sources.values() if hasattr(sources, "values") else sources)}
     if name not in known:
         raise UnknownSource(source=name, known=", ".join(sorted(known)) or "none")
     found: Source = known[name]
     return found
+
+
+def _app(config: Config) -> Any:
+    stand_in_for_uwsgi(config.directory)
+    try:
+        return load_app(config)
+    except WebspoolError:
+        raise
+    except Exception as fault:
+        raise NotImportable(app=config.app, why=f"{type(fault).__name__}: {fault}") from fault
 
 
 def _method(source: Source) -> str:
