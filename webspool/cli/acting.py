@@ -259,6 +259,8 @@ def _why(result: dict[str, Any]) -> str:
 
 
 def _operator(config: Config) -> Operator:
+    if not reading.exists(config):
+        raise click.ClickException(f"There is no ledger yet at {config.ledger_path}: nothing can be done to it.")
     actor = _user()
     become_owner(config)
     return Operator(Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir)), actor)

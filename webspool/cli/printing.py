@@ -101,7 +101,8 @@ def _aligned(line: Sequence[str], widths: Sequence[int], columns: Sequence[Colum
     padded = [_padded(text, wide, right=column.right) for text, wide, column in zip(line, widths, columns, strict=True)]
     room = _room() - sum(widths[:-1]) - 2 * (len(widths) - 1)
     padded[-1] = cut(line[-1], max(room, NARROWEST)) if room < widths[-1] else padded[-1]
-    return "  ".join(emphasised(text, heading=heading) for text in padded).rstrip()
+    padded[-1] = padded[-1].rstrip()
+    return "  ".join(emphasised(text, heading=heading) for text in padded)
 
 
 def _room() -> int:
