@@ -236,6 +236,27 @@ def test_a_runner_that_died_between_two_jobs_charges_nothing(house):
     assert "SIGKILL" in outcome.error
 
 
+def test_a_runner_that_was_killed_runs_nothing_more(house):
+    """Calling it is told as an attempt that never began."""
+    house.serve(DEATHS).kill()
+    outcome = house.run("nothing")
+    assert (outcome.ending, outcome.cut, outcome.charge) == (Ending.INTERRUPTED, True, False)
+
+
+def test_a_forked_copy_cannot_speak_for_the_runner(house):
+    """The control socket is closed in what a task forks."""
+    house.serve("""
+@task
+def forks():
+    if (pid := os.fork()) == 0:
+        try: os.fstat(3)
+        except OSError: os._exit(0)
+        os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+""")
+    assert house.run("forks").result == "0"
+
+
 def test_a_forked_copy_ends_where_the_task_ends(house):
     """A task's own fork returns into the user's code, never into our loop: one outcome, no second runner."""
     runner = house.serve(

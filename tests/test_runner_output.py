@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import select
 import socket
 
 import pytest
@@ -48,6 +50,36 @@ def talks():
         "9 é \\udcff",
         "10 no newline, nor here",
     ]
+
+
+def test_what_c_buffers_comes_in_order_too(house):
+    """C's own stdout is fully buffered on a pipe; in a runner it is not."""
+    libc = ctypes.CDLL(None)
+    stdout = ctypes.c_void_p.in_dll(libc, "stdout")
+    fully, unbuffered = 0, 2
+    libc.setvbuf(stdout, None, fully, 4096)
+    try:
+        house.serve(
+            "@task\ndef talks():\n ctypes.CDLL(None).printf(b'1\\n')\n print(2)\n ctypes.CDLL(None).printf(b'3')"
+        )
+        house.run("talks")
+    finally:
+        libc.setvbuf(stdout, None, unbuffered, 0)
+    assert house.lines == ["1", "2", "3"]
+
+
+def test_what_was_written_before_the_end_comes_before_the_outcome(house):
+    """Output that arrives together with the outcome belongs to the attempt."""
+    runner = house.serve("@task\ndef talks():\n print(1)\n while not Path('go').exists(): time.sleep(0.005)\n print(2)")
+
+    def take(data: bytes) -> None:
+        house.output += data
+        (house.directory / "go").touch()
+        select.select([runner.control], [], [])  # until the outcome is there
+
+    house.take = take
+    house.run("talks")
+    assert house.lines == ["1", "2"]
 
 
 def test_much_output_neither_blocks_nor_is_lost(house):
@@ -124,7 +156,7 @@ def next(): print("mine")
 
 def test_a_process_left_behind_that_writes_for_ever_does_not_hold_the_end(house):
     """Draining the output is bounded."""
-    runner = house.serve("@task\ndef leaves(): subprocess.Popen(['yes']); time.sleep(0.05)")
+    runner = house.serve("@task\ndef leaves(): [subprocess.Popen(['yes']) for _ in range(4)]; time.sleep(0.05)")
     assert house.run("leaves").ending is Ending.SUCCEEDED
     assert not runner.alive
 

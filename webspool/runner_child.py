@@ -79,7 +79,6 @@ def _take_descriptors(control: int, output: int) -> None:
     """
     control, output = _lifted(control), _lifted(output)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.set_inheritable(0, True)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(control, CONTROL, inheritable=False)
