@@ -9,6 +9,7 @@
 import hmac
 import threading
 import time
+from http import HTTPStatus
 
 from flask import Blueprint, abort, current_app, jsonify, request
 
@@ -110,6 +111,7 @@ def limit_the_seconds():
 
 def problem(status, cause, detail):
     """An error as RFC 9457 has it."""
-    answer = jsonify({"type": "about:blank", "status": status, "cause": cause, "detail": detail})
+    title = HTTPStatus(status).phrase
+    answer = jsonify({"type": "about:blank", "title": title, "status": status, "detail": detail, "cause": cause})
     answer.status_code, answer.mimetype = status, "application/problem+json"
     return answer

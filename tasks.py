@@ -12,7 +12,7 @@ def auto(delivery):
 @task(max_attempts=8, timeout=300)
 def deploy(delivery):
     """A push to GitHub."""
-    print("deploying", delivery.data["after"], "of", delivery.data["repository"]["full_name"])
+    print("deploying", delivery.data.get("after"))
 
 
 @task

@@ -1,0 +1,89 @@
+"""The documentation says what the code does: every setting, command, cause, state, file and link is looked up."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from webspool.cli import COMMANDS
+from webspool.config import SETTINGS
+from webspool.policy import Policy
+from webspool.receive import REFUSALS, STATUSES
+from webspool.records import Ending, State
+
+ROOT = Path(__file__).parents[1]
+REFERENCE = ROOT / "docs" / "reference"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+
+
+def rows(page: str) -> list[list[str]]:
+    """The cells of every table row of a reference page."""
+    lines = (REFERENCE / page).read_text().splitlines()
+    return [[cell.strip() for cell in line.strip()[1:-1].split("|")] for line in lines if line.startswith("| ")]
+
+
+def test_every_setting_has_a_row_with_its_default() -> None:
+    """And no row names a setting that is none."""
+    told = {row[0].strip("`"): row[1].strip("`") for row in rows("environment.md") if "WEBSPOOL_" in row[0]}
+    assert told.keys() == {setting.key for setting in SETTINGS}
+    given = {setting.key: setting.default for setting in SETTINGS if setting.default not in (None, ())}
+    defaults = {key: f"{default:g}" if isinstance(default, float) else str(default) for key, default in given.items()}
+    assert {key: default for key, default in told.items() if default != "none"} == defaults
+
+
+def test_every_command_has_a_row() -> None:
+    """A command that nobody can find is not there."""
+    told = {name for row in rows("cli.md") for name in re.findall(r"`([a-z-]+)", row[0])}
+    assert set(COMMANDS) <= told
+
+
+def test_every_setting_of_a_task_has_a_row_with_its_default() -> None:
+    """The defaults stand in one place, and are told as they are."""
+    told = {row[0]: row[1] for row in rows("tasks.md")}
+    assert {field.name: str(field.default) for field in fields(Policy)}.items() <= told.items()
+
+
+def test_every_state_ending_and_cause_is_told() -> None:
+    """What a job, an attempt or an answer can be."""
+    tasks, http = rows("tasks.md"), rows("http.md")
+    assert {str(state) for state in State} <= {row[0] for row in tasks}
+    assert {str(ending) for ending in Ending} <= {row[1] for row in tasks}
+    told = {row[0].strip("`"): row[1] for row in http}
+    assert {cause: str(status) for cause, (status, _) in REFUSALS.items()}.items() <= told.items()
+    assert {(str(status), f"`{name}`") for name, status in STATUSES.items()} <= {(row[0], row[1]) for row in http}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_file_of_a_page_exists(page: Path) -> None:
+    """Links between pages, their headings, and the source files that are named."""
+    text = page.read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, heading = link.partition("#")
+        if "://" in link:
+            continue
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not heading or heading in headings(target), link
+    for name in re.findall(r"`(webspool/[\w/]+(?:\.py|/))`", text):
+        assert (ROOT / name).exists(), name
+
+
+def headings(page: Path) -> list[str]:
+    """The anchors of a page, as forges make them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_python_block_compiles(page: Path) -> None:
+    """An example that is no Python is no example."""
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+        compile(block, str(page), "exec")
+
+
+def test_the_readme_is_short() -> None:
+    """One reading, then ./run."""
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 110
