@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,19 +14,25 @@ from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from webspool import engines
-from webspool.config import Config, load
-from webspool.errors import ConfigurationError, LedgerRefused, LedgerUnavailable, NotFound
+from webspool.config import Config, load, make_env
+from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
 from webspool.handle import Job, job
+from webspool.keep import Folders, Keeper, Retention
 from webspool.ledger import standing
 from webspool.ledger.client import Client
+from webspool.ledger.inbox import Inbox
 from webspool.ledger.operations import Operation
+from webspool.perform import Performer, Post, Runner
+from webspool.processes import Identity
 from webspool.receive import Receiver, Reply, problem
 from webspool.records import Headers, WebhookRequest, new_id
 from webspool.source import METHODS, Source
 from webspool.task import SpoolRequest, as_json, registry
-from webspool.telemetry import teller
+from webspool.telemetry import Say, teller
+from webspool.werkzeug_server import tell_when_serving
 
 BODY_SECONDS = 30.0
+BEGIN_AGAIN_SECONDS = 5.0
 
 
 class Webspool:
@@ -35,6 +44,7 @@ class Webspool:
     def __init__(self, app: Flask | None = None) -> None:
         self.sources: dict[str, Source] = {}
         self._doubled: list[str] = []
+        self._begin_again = 0.0
         self.app: Flask | None = None
         if app is not None:
             self.init_app(app)
@@ -42,19 +52,50 @@ class Webspool:
     def init_app(self, app: Flask) -> None:
         """Serve this app's sources, and take the jobs that its code spools."""
         self.app = app
-        self.config = load(instance_directory(app))
         self.say = teller("worker")
-        self.engine = engines.choose(self.config, self.say)
-        self.client: Client = self.engine.client
-        self.receiver = Receiver(
-            self.client, self.config.secret, self.config.var / "bodies", max_body=self.config.max_body, say=self.say
-        )
+        config = load(instance_directory(app))
+        self.use(config, engines.choose(config, self.say, Verbs(config, self.say)))
         app.extensions["webspool"] = self
         registry.bind(self)
         self._route_ours(app)
         for source in self.sources.values():
             self._route(app, source)
         self.engine.attach(app)
+        if self.engine.in_process:
+            tell_when_serving()
+            app.before_request(self._begin_at_request)
+
+    def use(self, config: Config, engine: engines.Engine) -> None:
+        """Go by this configuration and this engine from now on."""
+        self.config, self.engine = config, engine
+        self.client: Client = engine.client
+        self.receiver = Receiver(
+            self.client, config.secret, config.var / "bodies", max_body=config.max_body, say=self.say
+        )
+
+    def begin(self) -> None:
+        """Run jobs in this process, as `app.run()` and `flask run` do by themselves; under uWSGI the spoolers do.
+
+        The first time `.env` is written. Raises InstanceRunning when another process runs this instance.
+        """
+        if self.engine.in_process and "WEBSPOOL_ENV_FILE" not in os.environ and make_env(self.config.directory):
+            self.say("env_written", file=str(self.config.directory / ".env"))
+            self.use(load(self.config.directory), self.engine)
+        self.engine.begin()
+
+    def _begin_at_request(self) -> None:
+        """A server that does not say when it begins to serve begins here.
+
+        Beside another process that runs jobs this one is a way to the ledger only, and now and then tries to take over.
+        """
+        if time.monotonic() < self._begin_again:
+            return
+        try:
+            self.begin()
+            self._begin_again = float("inf")
+        except (InstanceRunning, LedgerUnavailable) as fault:
+            self._begin_again = time.monotonic() + BEGIN_AGAIN_SECONDS
+            self.say("not_begun", why=str(fault))
 
     def add(self, source: Source) -> Source:
         """Let a source speak: its webhooks are received under its path."""
@@ -170,6 +211,37 @@ class Webspool:
 
 
 JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Verbs:
+    """What an engine in whose own process jobs run is given to run."""
+
+    config: Config
+    say: Say
+
+    def keeper(self, inbox: Inbox, master: Identity) -> Keeper:
+        config = self.config
+        folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
+        return Keeper(folders, inbox, Awake(), self.say, str(master), Retention(days=config.retention_days))
+
+    def performer(
+        self,
+        client: Client,
+        master: Identity,
+        name: str,
+        start_runner: Callable[[], Runner],
+        clock: Callable[[], float] = time.time,
+    ) -> Performer:
+        post = Post(name, str(master), master.pid, master.start, self.config.var / "bodies")
+        return Performer(client, post, start_runner, self.say, clock)
+
+
+class Awake:
+    """The waker of threads, which come into their claim loop by themselves."""
+
+    def wake(self, present: int) -> None:
+        """Nobody sleeps."""
 
 
 class Refused(Exception):

@@ -73,8 +73,15 @@ class Claim:
 class Performer:
     """One spooler's work. Tasks run in `start_runner()`'s runner, which is replaced when it dies."""
 
-    def __init__(self, client: Client, post: Post, start_runner: Callable[[], Runner], say: Say) -> None:
-        self.client, self.post, self.say = client, post, say
+    def __init__(
+        self,
+        client: Client,
+        post: Post,
+        start_runner: Callable[[], Runner],
+        say: Say,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.client, self.post, self.say, self._clock = client, post, say, clock
         self._start_runner = start_runner
         self._runner: Runner | None = None
         self._policies: dict[str, Policy] = {}
@@ -87,7 +94,7 @@ class Performer:
             if finished and not self._has_runner():
                 self.turn(finished, claim_next=False)
                 finished = None
-            if not self._ready():
+            if not self.ready():
                 continue
             claim = self.turn(finished)
             finished = self.run(claim) if claim else None
@@ -162,7 +169,7 @@ class Performer:
                 wait = min(wait * 2, 5.0)
 
     def _claim(self, given: dict[str, Any], body: bytes) -> Claim:
-        standing = Standing(given["attempts"], given["interruptions"], max(0.0, time.time() - given["created_at"]))
+        standing = Standing(given["attempts"], given["interruptions"], max(0.0, self._clock() - given["created_at"]))
         return Claim(_order(given, body, self.post.bodies), standing)
 
     # ── the runner ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -170,7 +177,7 @@ class Performer:
     def _has_runner(self) -> bool:
         return self._runner is not None and self._runner.alive
 
-    def _ready(self) -> bool:
+    def ready(self) -> bool:
         """A living runner whose tasks the ledger knows. One that cannot import the user's code claims nothing."""
         if self._has_runner():
             return True

@@ -28,6 +28,16 @@ class Identity:
     def of(cls, pid: int) -> Identity:
         return cls(boot_id(), pid, start_time(pid))
 
+    @classmethod
+    def read(cls, text: str) -> Identity:
+        """The identity that `str` or `of_thread` wrote."""
+        boot, pid, start = text.partition("#")[0].rsplit(":", 2)
+        return cls(boot, int(pid), int(start))
+
+    def of_thread(self, number: int) -> str:
+        """A name for one of the process's threads."""
+        return f"{self}#{number}"
+
     @property
     def alive(self) -> bool:
         """Whether that very process runs still; a zombie does not."""

@@ -60,6 +60,9 @@ class Discard(Exception):
 class TimeLimitExceeded(BaseException):
     """Raised inside a task when its `timeout` has passed; `grace` seconds later its process is killed."""
 
+    def __init__(self, reason: object = "the task ran past its timeout") -> None:
+        super().__init__(reason)
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -103,11 +106,12 @@ class Instance(Protocol):
 
 
 class Registry:
-    """The tasks of this process by name, and the instance to which they are handed."""
+    """The tasks of this process by name, the instance to which they are handed, and the clock of `delay`."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.instance: Instance | None = None
+        self.clock: Callable[[], float] = time.time
 
     def add(self, task: Task[Any, Any]) -> None:
         known = self.tasks.get(task.name)
@@ -315,7 +319,7 @@ def _due(name: str, at: datetime | float | None = None, delay: float | None = No
     if at is not None and delay is not None:
         raise ArgumentsDoNotFit(task=name, why="give at= or delay=, not both")
     if delay is not None:
-        return time.time() + _seconds(name, "delay", delay)
+        return registry.clock() + _seconds(name, "delay", delay)
     if isinstance(at, datetime):
         if at.tzinfo is None:
             raise ArgumentsDoNotFit(task=name, why=f"at is {at!r} without a time zone; add one, as tzinfo=UTC")

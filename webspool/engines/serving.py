@@ -14,10 +14,15 @@ from webspool.ledger.sockets import SocketRoute
 class UwsgiEngine:
     """Spoolers and keeper are processes of their own; a worker only needs the way to the ledger."""
 
+    in_process = False
+
     def __init__(self, config: Config) -> None:
         self.client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir))
 
     def attach(self, app: Any) -> None:
+        """Tasks run in their runners, with an app of their own."""
+
+    def begin(self) -> None:
         """uWSGI has begun everything else."""
 
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:

@@ -122,9 +122,8 @@ def _judged(row: Row, outcome: Outcome, now: float) -> dict[str, Any]:
 
 
 def _member(row: Row) -> Member:
-    process, instance, pid, _start, runner_pid, runner_start = row
-    boot, pid, start = process.rsplit(":", 2)
-    return Member(process, instance or "", Identity(boot, int(pid), int(start)), runner_pid or 0, runner_start or 0)
+    process, instance, _pid, _start, runner_pid, runner_start = row
+    return Member(process, instance or "", Identity.read(process), runner_pid or 0, runner_start or 0)
 
 
 def _joined(given: dict[str, Any]) -> Member:

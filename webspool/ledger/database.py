@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -101,13 +101,15 @@ class Transaction:
 class Database:
     """A connection to the ledger. Never opened by a process that runs user code for longer than one operation."""
 
-    def __init__(self, path: Path, *, busy_seconds: float = 1.0) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, busy_seconds: float = 1.0, clock: Callable[[], float] = time.time) -> None:
+        self.path, self._clock = path, clock
+        self.log_pages = 0
         refuse_old_sqlite(path)
         try:
             self.connection = apsw.Connection(str(path))
             self.connection.set_busy_timeout(int(busy_seconds * 1000))
             self.connection.execute(PRAGMAS)
+            self.connection.set_wal_hook(self._note_log_size)
             self._synchronous = ""
             self._bring_up_to_date()
         except apsw.Error as fault:
@@ -148,7 +150,7 @@ class Database:
             self.synchronise(flush=flush)
             self.connection.execute("BEGIN IMMEDIATE")
             with self._closing_transaction():
-                transaction = Transaction(self.connection, time.time(), direct=direct)
+                transaction = Transaction(self.connection, self._clock(), direct=direct)
                 yield transaction
                 transaction.write_counters()
         except apsw.Error as fault:
@@ -163,6 +165,18 @@ class Database:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise
+
+    def _note_log_size(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
+        self.log_pages = pages
+        return apsw.SQLITE_OK
+
+    def checkpoint(self) -> None:
+        """Bring what the write-ahead log holds into the database file; readers and writers go on meanwhile.
+
+        Never inside a commit, which somebody waits for: whoever keeps the connection open chooses the moment.
+        """
+        self.log_pages = 0
+        self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         self.connection.close()

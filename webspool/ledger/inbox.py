@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
@@ -10,6 +11,8 @@ from typing import Any, Protocol
 
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.operations import Answer, Operation
+
+NO_DESCRIPTOR = -1
 
 
 class KeeperGone(Exception):
@@ -104,7 +107,8 @@ class QueueInbox:
         return self._pushed.pop(process, [])
 
     def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
-        """Threads die with their process: there is nothing to watch."""
+        """Threads die with their process, and what others left is looked at each second: nothing is watched."""
+        os.close(descriptor)
 
     def unwatch(self, descriptor: int) -> None:
         """See watch."""
@@ -132,7 +136,8 @@ class QueueRoute:
         return True
 
     def fileno(self) -> int | None:
-        return None
+        """A queue has no descriptor: who watches this one asks again and again."""
+        return NO_DESCRIPTOR
 
     def pushed(self) -> list[dict[str, Any]]:
         return self._inbox.take_pushed(self._process)

@@ -1,0 +1,36 @@
+"""One instance serves a ledger: entering it there, and the refusal of a second one."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from webspool.errors import InstanceRunning
+from webspool.ledger.apply import apply
+from webspool.ledger.database import Database, Row
+from webspool.ledger.operations import Operation
+from webspool.processes import Identity, host_name
+
+
+def enter(ledger: Path, master: Identity, engine: str) -> None:
+    """Enter an instance into the ledger; while its process `master` lives, it is the one that serves.
+
+    Raises InstanceRunning when another one of this host does, LedgerUnavailable.
+    """
+    entry = {"host": host_name(), "boot": master.boot, "pid": master.pid, "start": master.start, "engine": engine}
+    database = Database(ledger, busy_seconds=5.0)
+    try:
+        with database.transaction(flush=True) as tx:
+            for row in tx.all("live_instances"):
+                _refuse_beside(ledger, row, master)
+            apply(tx, Operation(str(master), "start", entry))
+    finally:
+        database.close()
+
+
+def _refuse_beside(ledger: Path, row: Row, master: Identity) -> None:
+    _, host, boot, pid, start, started_at = row
+    other = Identity(boot, pid, start)
+    if other != master and host == host_name() and other.alive:
+        since = datetime.fromtimestamp(started_at, UTC).isoformat(timespec="seconds")
+        raise InstanceRunning(ledger=ledger, pid=pid, started_at=since)
