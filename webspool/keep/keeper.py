@@ -25,6 +25,8 @@ from webspool.telemetry import Say
 PARKED_SECONDS = 1.0
 TICK_SECONDS = 1.0
 DUE_AT_ONCE = 500
+LOG_PAGES_WHEN_IDLE = 1000
+LOG_PAGES_AT_MOST = 8000
 SHORTEST_WAIT = 0.0005
 
 
@@ -92,6 +94,8 @@ class Keeper:
         self._hear([request for request in requests if not request.awaited])
         self._commit([request for request in requests if request.awaited])
         self._look_at_the_clocks()
+        if self.database.log_pages > (LOG_PAGES_AT_MOST if requests else LOG_PAGES_WHEN_IDLE):
+            self._checkpoint()
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -174,6 +178,12 @@ class Keeper:
                 self.broken = str(fault.why)
                 self.say("ledger_broken", why=self.broken)
             raise
+
+    def _checkpoint(self) -> None:
+        try:
+            self.database.checkpoint()
+        except StatementFailed as fault:
+            self.say("checkpoint_failed", why=explained(fault))
 
     def _set_timer(self, tx: Transaction) -> None:
         row = tx.one("next_due")
