@@ -315,7 +315,7 @@ def test_ini_imports_neither_flask_nor_the_app(instance):
     imported = {line.rpartition("|")[2].strip() for line in told.stderr.splitlines()}
     assert told.returncode == 0
     assert "webspool.config" in imported
-    assert not imported & {"flask", "werkzeug", "apsw", "cryptography", "structlog", "app"}
+    assert not imported & {"flask", "werkzeug", "cryptography", "app"}
 
 
 def test_ini_of_a_broken_configuration_fails_in_a_terminal(instance):
