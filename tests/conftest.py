@@ -1,0 +1,33 @@
+"""Fixtures of tests that need a real instance under uWSGI."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.instances import Instance
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    """One instance for all tests of a module."""
+    needs_uwsgi()
+    with Instance(tmp_path_factory.mktemp("instance")) as running:
+        yield running
+
+
+@pytest.fixture
+def own_instance(tmp_path: Path) -> Iterator[Instance]:
+    """An instance for one test alone, written but not started; it is ended whatever the test did to it."""
+    needs_uwsgi()
+    made = Instance(tmp_path)
+    yield made
+    made.end()
+
+
+def needs_uwsgi() -> None:
+    if importlib.util.find_spec("pyuwsgi") is None:
+        pytest.skip("pyuwsgi is not installed")
