@@ -156,6 +156,7 @@ class Webspool:
         app.add_url_rule("/healthz", "webspool.healthz", lambda: jsonify({"status": "ok"}))
         app.add_url_rule("/readyz", "webspool.readyz", self._ready)
         app.add_url_rule("/jobs/<job_id>", "webspool.job", self._job)
+        app.register_error_handler(LedgerUnavailable, _not_stored)
 
     def _receive(self, source: Source, _key: str = "") -> Response:
         """One webhook, from the raw bytes to the answer."""
@@ -272,6 +273,11 @@ def answered(reply: Reply) -> Response:
     """A reply as Flask's response."""
     body = _json(reply.payload) if reply.body is None else reply.body
     return Response(body, reply.status, headers=reply.headers)
+
+
+def _not_stored(fault: LedgerUnavailable) -> Response:
+    """A route of the user's spooled a job that could not be stored: the client is told to come again."""
+    return answered(problem("ledger_unavailable", detail=str(fault), headers={"Retry-After": "5"}))
 
 
 def _json(payload: dict[str, Any]) -> str:
