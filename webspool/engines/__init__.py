@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from webspool.config import Config
@@ -27,6 +28,9 @@ class Engine(Protocol):
 
     def begin(self) -> None:
         """Run jobs, where that is this process's part: it begins to serve. Raises InstanceRunning."""
+
+    def bounded(self, seconds: float) -> AbstractContextManager[None]:
+        """In here a body is read; where the engine can, it raises TimeoutError (an OSError) after that time."""
 
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """A chunked body, at most one byte over `cap`. Raises TimeoutError after `seconds`, OSError when broken."""

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
@@ -81,6 +81,10 @@ class InlineEngine:
 
     def begin(self) -> None:
         """Nothing runs by itself."""
+
+    def bounded(self, seconds: float) -> AbstractContextManager[None]:
+        """How long a body may take is the server's own time-out."""
+        return nullcontext()
 
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """The chunks as the server at hand decodes them."""

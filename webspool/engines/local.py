@@ -10,6 +10,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -69,6 +70,10 @@ class LocalEngine:
         self._inbox.put(QueuedRequest(Operation("", "ping", {}), awaited=False))  # brings the keeper out of its wait
         for thread in self._threads[:1]:
             thread.join(ENDING_SECONDS)
+
+    def bounded(self, seconds: float) -> AbstractContextManager[None]:
+        """How long a body may take is the server's own time-out."""
+        return nullcontext()
 
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """The chunks as the server at hand decodes them."""

@@ -1,14 +1,20 @@
-"""The spool engine as a uWSGI worker sees it: the keeper's socket, and uWSGI's own reading of chunks."""
+"""The spool engine as a uWSGI worker sees it: the keeper's socket, and uWSGI's own reading of bodies."""
 
 from __future__ import annotations
 
+import os
+import socket
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from webspool.config import Config
 from webspool.ledger.client import Client
 from webspool.ledger.sockets import SocketRoute
+
+LOOKS_EVERY_SECONDS = 0.5
 
 
 class UwsgiEngine:
@@ -18,6 +24,7 @@ class UwsgiEngine:
 
     def __init__(self, config: Config) -> None:
         self.client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir))
+        self._impatience = Impatience()
 
     def attach(self, app: Any) -> None:
         """Tasks run in their runners, with an app of their own."""
@@ -25,18 +32,65 @@ class UwsgiEngine:
     def begin(self) -> None:
         """uWSGI has begun everything else."""
 
+    @contextmanager
+    def bounded(self, seconds: float) -> Iterator[None]:
+        """A body read in here that takes longer raises TimeoutError."""
+        import uwsgi
+
+        give_up = time.monotonic() + seconds
+        try:
+            with self._impatience.about(uwsgi.connection_fd(), give_up):
+                yield
+        except OSError:
+            if time.monotonic() < give_up:
+                raise
+        if time.monotonic() >= give_up:
+            raise TimeoutError
+
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """The chunks as uWSGI reads them: with no option set they do not come through wsgi.input."""
         import uwsgi
 
         body = bytearray()
-        give_up = time.monotonic() + seconds
-        while len(body) <= cap:
-            left = int(give_up - time.monotonic())
-            if left <= 0:
-                raise TimeoutError
-            chunk = uwsgi.chunked_read(left)
-            if not chunk:
-                break
-            body += chunk
+        with self.bounded(seconds):
+            while len(body) <= cap and (chunk := uwsgi.chunked_read(int(seconds) + 1)):
+                body += chunk
         return bytes(body)
+
+
+class Impatience:
+    """Cuts connections off that send too slowly: uWSGI's own time-outs begin anew with every byte.
+
+    Only their reading half is closed, so that the sender can still be answered.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: dict[int, float] = {}
+        self._watcher: threading.Thread | None = None
+
+    @contextmanager
+    def about(self, descriptor: int, give_up: float) -> Iterator[None]:
+        """From `give_up` on (monotonic clock) what is read from the descriptor has ended."""
+        if self._watcher is None:
+            self._watcher = threading.Thread(target=self._watch, name="webspool slow senders", daemon=True)
+            self._watcher.start()
+        self._due[descriptor] = give_up
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._due[descriptor]
+
+    def _watch(self) -> None:
+        while True:
+            time.sleep(LOOKS_EVERY_SECONDS)
+            with self._lock:
+                now = time.monotonic()
+                for descriptor in [each for each, give_up in self._due.copy().items() if now >= give_up]:
+                    _end_reading(descriptor)
+
+
+def _end_reading(descriptor: int) -> None:
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as connection:
+        connection.shutdown(socket.SHUT_RD)
