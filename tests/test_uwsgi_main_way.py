@@ -265,7 +265,7 @@ def test_a_chunked_body_cut_short_is_not_accepted(instance: Instance) -> None:
 
 def test_a_body_that_never_ends_holds_its_worker_for_a_bounded_time(tmp_path: Path) -> None:
     """408 when the time for a body is up (here 2 s): sent with a length, or in chunks; and the worker serves on."""
-    short = "import webspool.extension\n\nwebspool.extension.BODY_SECONDS = 2.5\n"
+    short = "import webspool.intake\n\nwebspool.intake.BODY_SECONDS = 2.5\n"
     code = {"app.py": short + (CODE / "app.py").read_text(), "uwsgi.ini": INI + "socket-timeout = 2\n"}
     headers = signed_headers(b"{}", event="ping")
     slow = [

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from webspool import engines
 from webspool.config import Config, load, make_env
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
 from webspool.handle import Job, job
+from webspool.intake import Refused, read_body, throw_away_body, webhook
 from webspool.keep import Folders, Keeper, Retention
 from webspool.ledger import standing
 from webspool.ledger.client import Client
@@ -25,13 +25,12 @@ from webspool.ledger.operations import Operation
 from webspool.perform import Performer, Post, Runner
 from webspool.processes import Identity
 from webspool.receive import Receiver, Reply, problem
-from webspool.records import Headers, WebhookRequest, new_id
+from webspool.records import new_id
 from webspool.source import METHODS, Source
 from webspool.task import SpoolRequest, as_json, registry
 from webspool.telemetry import Say, teller
 from webspool.werkzeug_server import tell_when_serving
 
-BODY_SECONDS = 30.0
 BEGIN_AGAIN_SECONDS = 5.0
 
 
@@ -161,39 +160,13 @@ class Webspool:
     def _receive(self, source: Source, _key: str = "") -> Response:
         """One webhook, from the raw bytes to the answer."""
         try:
-            body = self._body(source)
+            body = read_body(source, self.receiver.cap(source), self.engine)
         except Refused as refused:
             return answered(self.receiver.refuse(source, refused.cause, webhook(b""), request.remote_addr))
         return answered(self.receiver.receive(source, webhook(body), request.remote_addr))
 
-    def _body(self, source: Source) -> bytes:
-        cap = self.receiver.cap(source)
-        if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-            return self._chunked(source, cap)
-        if (request.content_length or 0) > cap:
-            raise Refused("payload_too_large")
-        try:
-            return request.get_data(cache=True)
-        except RequestEntityTooLarge:
-            raise Refused("payload_too_large") from None
-        except (ClientDisconnected, OSError):
-            raise Refused("request_timeout") from None
-
-    def _chunked(self, source: Source, cap: int) -> bytes:
-        """uWSGI reads an unparsable chunk as the end of the body: only a signature tells that all has come."""
-        if not source.scheme.needs_secret or source.scheme.sends_secret:
-            raise Refused("length_required")
-        try:
-            body = self.engine.read_chunked(request.environ, cap, BODY_SECONDS)
-        except TimeoutError:
-            raise Refused("request_timeout") from None
-        except OSError:
-            raise Refused("unparsable_body") from None
-        if len(body) > cap:
-            raise Refused("payload_too_large")
-        return body
-
     def _unknown(self, _rest: str) -> Response:
+        throw_away_body()
         return answered(self.receiver.refuse(None, "unknown_source", webhook(b""), request.remote_addr))
 
     def _ready(self) -> Response:
@@ -245,14 +218,6 @@ class Awake:
         """Nobody sleeps."""
 
 
-class Refused(Exception):
-    """The body was not taken, for one of the causes of receive.REFUSALS."""
-
-    def __init__(self, cause: str) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
 def instance_directory(app: Flask) -> Path:
     """WEBSPOOL_INSTANCE, else the working directory when it holds uwsgi.ini, else the app's own folder."""
     given = os.environ.get("WEBSPOOL_INSTANCE")
@@ -260,13 +225,6 @@ def instance_directory(app: Flask) -> Path:
         return Path(given)
     here = Path.cwd()
     return here if (here / "uwsgi.ini").is_file() else Path(app.root_path)
-
-
-def webhook(body: bytes) -> WebhookRequest:
-    """The request at hand, with the URL as the sender wrote it."""
-    raw = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
-    url = raw if isinstance(raw, str) else request.full_path.removesuffix("?")
-    return WebhookRequest(request.method, url, Headers(list(request.headers.items())), body)
 
 
 def answered(reply: Reply) -> Response:
