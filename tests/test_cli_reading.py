@@ -58,6 +58,16 @@ def test_a_reading_command_creates_nothing(bare: Furnished, words: list[str]) ->
     assert bare.files() == before
 
 
+def test_showing_output_and_bodies_leaves_nothing_behind(house: Furnished) -> None:
+    """Both databases are at rest after a stop, and stay as they are."""
+    delivery = house.deliver("deploy")
+    job = house.run(output=b"a line\n")
+    before = house.files()
+    assert house.webspool("job", job, "--output").stdout == "     1  a line\n"
+    assert house.webspool("delivery", delivery, "--raw").stdout == "{}"
+    assert house.files() == before
+
+
 @pytest.mark.parametrize("words", READS, ids=" ".join)
 def test_a_reading_command_imports_neither_the_app_nor_flask(house: Furnished, words: list[str]) -> None:
     """What only reads runs no code of the user's, and works while app.py is broken."""

@@ -9,6 +9,8 @@ from typing import Any
 
 import apsw
 
+from webspool.ledger.resting import read_file
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS piece (
     attempt TEXT NOT NULL,
@@ -76,9 +78,11 @@ def read_pieces(path: Path, attempt: str, *, after: int = 0, most: int = 1000) -
     """The pieces of an attempt's output that follow piece number `after`; creates nothing."""
     if not path.exists():
         return []
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    try:
-        connection.set_busy_timeout(1000)
+
+    def one_look(connection: apsw.Connection) -> list[Piece]:
         return [Piece(attempt, *row) for row in connection.execute(SELECT, (attempt, after, most))]
-    finally:
-        connection.close()
+
+    try:
+        return read_file(path, one_look)
+    except apsw.SQLError:  # the file is there, its table not yet
+        return []

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import apsw
 
 from webspool.config import Config
 from webspool.errors import LedgerRefused
 from webspool.ledger.database import migrations, read_statements, refuse_old_sqlite
+from webspool.ledger.resting import read_file
 
 T = TypeVar("T")
 
 STATEMENTS = read_statements("reading.sql")
-BUSY_SECONDS = 2.0
-SETTLED_SECONDS = 0.05
-TRIES = 5
 
 
 class Reader:
@@ -68,64 +63,25 @@ def exists(config: Config) -> bool:
 
 
 def read(config: Config, work: Callable[[Reader], T]) -> T:
-    """What `work` finds in the ledger; an empty one where there is none yet. Raises LedgerRefused.
-
-    A read-only connection to a WAL database that nobody has open would leave `-wal` and `-shm` files behind; such a
-    ledger is read as an immutable file instead, and once more when it changed meanwhile.
-    """
-    path = config.ledger_path
+    """What `work` finds in the ledger; an empty one where there is none yet. Raises LedgerRefused."""
+    path, bodies = config.ledger_path, bodies_folder(config)
     if not exists(config):
-        return work(Reader(_empty(), bodies_folder(config)))
+        return work(Reader(_empty(), bodies))
     refuse_old_sqlite(path)
-    for _ in range(TRIES):
-        at_rest = _at_rest(path)
-        if at_rest is None:
-            break
-        try:
-            found = _read(config, "immutable=1", work)
-        except LedgerRefused:
-            if _at_rest(path) == at_rest:
-                raise
-        else:
-            if _at_rest(path) == at_rest:
-                return found
-    return _read(config, "mode=ro", work)
 
+    def one_look(connection: apsw.Connection) -> T:
+        if not _version(path, connection):
+            return work(Reader(_empty(), bodies))
+        connection.execute("BEGIN")
+        return work(Reader(connection, bodies))
 
-def _at_rest(path: Path) -> tuple[int, int, int] | None:
-    """What tells this state of a ledger that nobody has open; None when somebody has."""
-    while not os.path.lexists(f"{path}-wal"):
-        found = path.stat()
-        age = time.time() - found.st_mtime
-        if not 0 <= age < SETTLED_SECONDS:  # file times tick every few milliseconds: two changes can share one
-            return found.st_ino, found.st_mtime_ns, found.st_size
-        time.sleep(SETTLED_SECONDS - age)
-    return None
-
-
-def _read(config: Config, how: str, work: Callable[[Reader], T]) -> T:
     try:
-        connection = _connected(config.ledger_path, how)
-        try:
-            if not _version(config.ledger_path, connection):
-                return work(Reader(_empty(), bodies_folder(config)))
-            connection.execute("BEGIN")
-            return work(Reader(connection, bodies_folder(config)))
-        finally:
-            connection.close()
+        return read_file(path, one_look)
     except apsw.SQLError:
         raise
     except apsw.Error as fault:
         why = f"it cannot be read ({fault}); look at the owner and mode of the file and its folder"
-        raise LedgerRefused(ledger=config.ledger_path, why=why) from fault
-
-
-def _connected(path: Path, how: str) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
-    connection = apsw.Connection(f"file:{quote(str(path))}?{how}", flags=flags)
-    connection.set_busy_timeout(int(BUSY_SECONDS * 1000))
-    connection.execute("PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF").fetchall()
-    return connection
+        raise LedgerRefused(ledger=path, why=why) from fault
 
 
 def _version(path: Path, connection: apsw.Connection) -> int:
