@@ -166,6 +166,15 @@ def finished_jobs_say_when(seen: Snapshot) -> Iterator[str]:
             yield f"{job['id']} is {job['state']}, finished at {job['finished_at']}"
 
 
+def only_running_jobs_are_asked_to_end(seen: Snapshot) -> Iterator[str]:
+    """A wish to cancel goes with the run that it was for."""
+    yield from (f"{job['id']} is {job['state']} and to be cancelled" for job in seen.job if _told_in_vain(job))
+
+
+def _told_in_vain(job: dict[str, Any]) -> bool:
+    return bool(job["cancelling"]) and job["state"] != State.RUNNING
+
+
 LAWS = (
     counters_are_true,
     open_attempts_and_running_jobs_are_pairs,
@@ -177,4 +186,5 @@ LAWS = (
     blocked_jobs_have_their_reason,
     queued_jobs_may_run,
     finished_jobs_say_when,
+    only_running_jobs_are_asked_to_end,
 )

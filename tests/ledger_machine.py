@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,30 +13,26 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.ledger_file import Clock, Crash, File, empty_ledger
 from tests.ledger_laws import Snapshot, breaches
 from webspool.keep.rescue import Member, Rescuer
 from webspool.ledger.admission import release_due
 from webspool.ledger.apply import apply
-from webspool.ledger.database import Database, Transaction
+from webspool.ledger.database import Transaction
 from webspool.ledger.inbox import QueueInbox
 from webspool.ledger.operations import Answer, Operation, ending
 from webspool.policy import MAX_INTERRUPTIONS, Policy, Standing, judge
 from webspool.processes import Identity
-from webspool.records import FINISHED, LEGAL_MOVES, Ending, Outcome, State
+from webspool.records import FINISHED, LEGAL_MOVES, WAITING, Ending, Outcome, State
 from webspool.telemetry import silent
 
-MOVES = """
-CREATE TEMP TABLE moves (job, before, after);
-CREATE TEMP TRIGGER moved AFTER UPDATE OF state ON main.job WHEN OLD.state <> NEW.state
-BEGIN INSERT INTO moves VALUES (OLD.id, OLD.state, NEW.state); END
-"""
 POLICIES = {
     "free": Policy(max_attempts=3, max_age=5000),
     "one": Policy(max_attempts=2, concurrency=1),
     "two": Policy(max_attempts=2, concurrency=2),
     "once": Policy(max_attempts=1),
 }
-TASKS = [*POLICIES, "stranger"]
+TASKS = [*POLICIES, *POLICIES, "stranger"]
 SOURCES = ["github", "shop"]
 PAUSES = ["all", "task:one", "task:free", "source:github"]
 
@@ -52,15 +47,14 @@ OUTCOMES = [
     Outcome(Ending.INTERRUPTED, error="drained", cut=True),
 ]
 FAULTS = st.sampled_from(["none", "none", "none", "repeated", "lost", "crashed", "crashed, not repeated", "bad batch"])
+AT = st.integers(0, 2)
+OUTCOME = st.sampled_from([OUTCOMES[0], OUTCOMES[0], *OUTCOMES])
 TASK = st.sampled_from(TASKS)
 KEY = st.sampled_from([None, None, "a", "b"])
 DELAY = st.sampled_from([0.0, 0.0, 0.0, 4.0, 60.0])
 PRIORITY = st.sampled_from([0, 0, 0, 5])
+Wish = tuple[str, str | None, float, int]
 JOBS = st.lists(st.tuples(TASK, KEY, DELAY, PRIORITY), max_size=3)
-
-
-class Crash(Exception):
-    """The writer ends before its commit."""
 
 
 @dataclass
@@ -71,63 +65,6 @@ class Process:
     instance: str
     order: dict[str, Any] | None = None
     unrecorded: dict[str, Any] | None = None
-
-
-@dataclass
-class Clock:
-    """The wall clock of all transactions."""
-
-    now: float = 1_700_000_000.0
-
-
-class File:
-    """A ledger file, opened again after each crash; it sees every move of a job."""
-
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.path, self.clock = path, clock
-        self.open()
-
-    def open(self) -> None:
-        self.database = Database(self.path)
-        self.database.synchronise(flush=False)
-        self.database.connection.execute(MOVES)
-
-    def close(self) -> None:
-        self.database.close()
-
-    def transact(self, work: Callable[[Transaction], Any], *, flush: bool = False, crash: bool = False) -> Any:
-        """One transaction at the clock's time; a crash before its commit undoes it and opens the file anew."""
-        connection = self.database.connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            tx = Transaction(connection, self.clock.now, direct=False)
-            found = work(tx)
-            tx.write_counters()
-            if crash:
-                raise Crash
-            connection.execute("COMMIT")
-        except BaseException:
-            connection.execute("ROLLBACK")
-            self.close()
-            self.open()
-            raise
-        return found
-
-    def seen(self) -> Snapshot:
-        return Snapshot.of(self.database.connection)
-
-    def moves(self) -> list[tuple[str, str, str]]:
-        found = self.database.connection.execute("SELECT job, before, after FROM moves").fetchall()
-        self.database.connection.execute("DELETE FROM moves")
-        return found
-
-
-@cache
-def empty_ledger() -> bytes:
-    """A fresh ledger's file, made once."""
-    with tempfile.TemporaryDirectory() as folder:
-        Database(Path(folder) / "ledger.db").close()
-        return (Path(folder) / "ledger.db").read_bytes()
 
 
 @dataclass
@@ -150,6 +87,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.file = File(path, self.clock)
         self.numbers = count(1)
         self.processes: list[Process] = []
+        self.orphans: list[Process] = []
         self.done: list[Done] = []
         self.acknowledged: set[str] = set()
         self.rounds: dict[str, int] = {}
@@ -235,7 +173,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self,
         source: str,
         event: str | None,
-        jobs: list[tuple[str, str | None, float, int]],
+        jobs: list[Wish],
         redelivery: str,
         fault: str,
     ) -> None:
@@ -267,6 +205,11 @@ class LedgerMachine(RuleBasedStateMachine):
             self.done.append(Done(operation, answer))
             self.acknowledged.add(answer.values["job"])
 
+    @rule(wishes=st.lists(st.tuples(TASK, KEY, DELAY, PRIORITY), min_size=3, max_size=8))
+    def many_jobs_are_spooled(self, wishes: list[Wish]) -> None:
+        for wish in wishes:
+            self.a_job_is_spooled(*wish, fault="none")
+
     @precondition(lambda self: self.done)
     @rule(data=st.data())
     def an_old_operation_is_repeated(self, data: st.DataObject) -> None:
@@ -280,15 +223,20 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # ── processes ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    @rule(
-        at=st.integers(0, 2), outcome=st.sampled_from(OUTCOMES), claim=st.booleans(), fault=FAULTS, direct=st.booleans()
-    )
+    @rule(at=AT, outcome=OUTCOME, claim=st.booleans(), fault=FAULTS, direct=st.booleans())
     def a_process_takes_its_turn(self, at: int, outcome: Outcome, claim: bool, fault: str, direct: bool) -> None:
         self.turn(self.processes[at], outcome, claim=claim, fault=fault, direct=direct)
 
-    @rule(at=st.integers(0, 2))
-    def a_process_claims(self, at: int) -> None:
-        self.turn(self.processes[at], OUTCOMES[0])
+    @rule(
+        turns=st.lists(st.tuples(AT, OUTCOME, FAULTS), min_size=3, max_size=12),
+        seconds=st.sampled_from([0.0, 1.0, 8.0]),
+    )
+    def a_stretch_of_work_is_done(self, turns: list[tuple[int, Outcome, str]], seconds: float) -> None:
+        for at, outcome, fault in turns:
+            self.turn(self.processes[at], outcome, fault=fault)
+            self.clock.now += seconds
+            self.due_jobs_are_released(most=100)
+            self.the_laws_hold()
 
     def turn(
         self, process: Process, outcome: Outcome, *, claim: bool = True, fault: str = "none", direct: bool = False
@@ -330,7 +278,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert all(rank(given) < other for other in queued), f"{given['id']} was given before a better one"
         assert given["due_at"] <= self.clock.now, "a job was given before its time"
 
-    @rule(at=st.integers(0, 2), alone=st.booleans(), fault=st.sampled_from(["none", "crashed"]))
+    @rule(at=AT, alone=st.booleans(), fault=st.sampled_from(["none", "crashed"]))
     def a_process_is_killed(self, at: int, alone: bool, fault: str) -> None:
         """The keeper finds it dead: alone, or (for it belongs to another instance) with all of its own."""
         dead = self.processes[at]
@@ -347,15 +295,30 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def the_instance_is_started_anew(self) -> None:
-        """Its processes live on as orphans, until they are found dead."""
+        """Processes of the old one that are busy live on as orphans: they end their job, or are found dead."""
+        known = self.known()
+        self.orphans += [process for process in self.processes if process.order is not None]
+        for process in self.processes:
+            if process.order is None:
+                self.rescue(process, "another")
         self.start()
+        self.processes = [self.join(known) for _ in self.processes]
 
-    @rule(stopping=st.booleans(), fault=FAULTS)
+    @precondition(lambda self: self.orphans)
+    @rule(outcome=OUTCOME, dies=st.booleans(), claim=st.booleans(), fault=FAULTS)
+    def an_orphan_ends(self, outcome: Outcome, dies: bool, claim: bool, fault: str) -> None:
+        orphan = self.orphans[0]
+        if not dies:
+            self.turn(orphan, outcome, claim=claim, fault=fault)
+        if dies or orphan.unrecorded is None:
+            self.rescue(self.orphans.pop(0), self.instance)
+
+    @rule(stopping=st.sampled_from([True, False, False]), fault=FAULTS)
     def the_instance_is_told_to_stop(self, stopping: bool, fault: str) -> None:
         self.do(Operation(self.id("s"), "stop", {"instance": self.instance, "stopping": stopping}), fault)
 
     @precondition(lambda self: any(row["ended_at"] for row in self.file.seen().attempt))
-    @rule(data=st.data(), outcome=st.sampled_from(OUTCOMES))
+    @rule(data=st.data(), outcome=OUTCOME)
     def an_end_comes_late(self, data: st.DataObject, outcome: Outcome) -> None:
         """Its attempt was closed by another: the outcome is noted there, and nothing else moves."""
         before = self.file.seen()
@@ -381,15 +344,15 @@ class LedgerMachine(RuleBasedStateMachine):
         return {name: with_limit(POLICIES[name], row["concurrency"]) for name, row in rows.items()}
 
     @rule(
-        at=st.integers(0, 2),
-        names=st.sets(st.sampled_from(list(POLICIES))),
-        limits=st.dictionaries(st.sampled_from(["one", "two", "free"]), st.sampled_from([None, 1, 2])),
+        at=AT,
+        forgotten=st.sampled_from([None, None, None, *POLICIES]),
+        name=st.sampled_from(["one", "two", "free"]),
+        limit=st.sampled_from([None, 1, 2]),
         fault=FAULTS,
     )
-    def other_code_joins(self, at: int, names: set[str], limits: dict[str, int | None], fault: str) -> None:
-        tasks = {name: POLICIES[name] for name in sorted(names)}
-        changed = {name: with_limit(POLICIES[name], limit) for name, limit in limits.items()}
-        self.join(tasks | changed, self.processes[at], fault)
+    def other_code_joins(self, at: int, forgotten: str | None, name: str, limit: int | None, fault: str) -> None:
+        tasks = POLICIES | {name: with_limit(POLICIES[name], limit)}
+        self.join({task: tasks[task] for task in tasks if task != forgotten}, self.processes[at], fault)
 
     @precondition(lambda self: self.file.seen().job)
     @rule(
@@ -399,14 +362,21 @@ class LedgerMachine(RuleBasedStateMachine):
         fault=FAULTS,
     )
     def an_operator_acts(self, data: st.DataObject, verb: str, delay: float, fault: str) -> None:
-        known = [job["id"] for job in self.file.seen().job]
-        jobs = data.draw(st.lists(st.sampled_from(known), min_size=1, max_size=3))
+        seen = self.file.seen()
+        wished = {"retry": FINISHED, "cancel": {State.RUNNING}, "discard": WAITING}[verb]
+        known = [job["id"] for job in seen.job]
+        fitting = [job["id"] for job in seen.jobs_in(*wished)] or known
+        jobs = data.draw(st.lists(st.sampled_from(fitting) | st.sampled_from(known), min_size=1, max_size=3))
         given = {"verb": verb, "jobs": jobs, "delay_seconds": delay, "actor": "test"}
         self.act(given, fault)
 
-    @rule(verb=st.sampled_from(["pause", "resume", "resume"]), name=st.sampled_from(PAUSES), fault=FAULTS)
-    def an_operator_pauses_or_resumes(self, verb: str, name: str, fault: str) -> None:
-        self.act({"verb": verb, "names": [name], "actor": "test"}, fault)
+    @rule(name=st.sampled_from(PAUSES), fault=FAULTS)
+    def an_operator_pauses(self, name: str, fault: str) -> None:
+        self.act({"verb": "pause", "names": [name], "actor": "test"}, fault)
+
+    @rule(names=st.sampled_from([[name] for name in PAUSES] + [PAUSES] * 4), fault=FAULTS)
+    def an_operator_resumes(self, names: list[str], fault: str) -> None:
+        self.act({"verb": "resume", "names": names, "actor": "test"}, fault)
 
     @precondition(lambda self: self.file.seen().delivery)
     @rule(data=st.data(), task=TASK, fault=FAULTS)
@@ -462,7 +432,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in PAUSES:
             self.act({"verb": "resume", "names": [name], "actor": "test"}, "none")
         everything = POLICIES | {"stranger": Policy()}
-        for orphan in self.processes:
+        for orphan in [*self.processes, *self.orphans]:
             self.rescue(orphan, self.instance)
         worker = self.join(everything)
         for _ in range(1000):
