@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import os
 import signal
 import socket
+import subprocess
+import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+
+from webspool import windows
 
 PROC = Path("/proc")
 
@@ -70,25 +76,35 @@ def _stat(pid: int) -> list[str]:
 
 
 def start_time(pid: int) -> int:
-    """When the process started, in clock ticks since boot; 0 when it is gone or the system does not tell."""
-    fields = _stat(pid)
-    return int(fields[19]) if fields else 0
+    """When the process started: in clock ticks since boot, or as the system tells it; 0 when it is gone."""
+    if _has_proc():
+        fields = _stat(pid)
+        return int(fields[19]) if fields else 0
+    return windows.start_time(pid) if sys.platform == "win32" else told_by_ps(pid)
 
 
 def is_running(pid: int, start: int) -> bool:
     """Whether the process of that pid and start time runs and is no zombie."""
-    if not PROC.joinpath("self").exists():
-        return _answers(pid)
+    if not _has_proc():
+        return pid == os.getpid() or 0 < start == start_time(pid)
     fields = _stat(pid)
     return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"
 
 
-def _answers(pid: int) -> bool:
+@cache
+def _has_proc() -> bool:
+    return PROC.joinpath("self").exists()
+
+
+def told_by_ps(pid: int) -> int:
+    """When the process started, in Unix seconds, where there is no /proc (macOS); 0 when it is gone or a zombie."""
+    command = ["ps", "-o", "stat=", "-o", "lstart=", "-p", str(pid)]
     try:
-        os.kill(pid, 0)
-    except OSError:
-        return False
-    return True
+        told = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"LC_ALL": "C", "TZ": "UTC"})  # noqa: S603
+        state, _, started = told.stdout.strip().partition(" ")
+        return 0 if state[:1] in ("", "Z") else calendar.timegm(time.strptime(started.strip(), "%a %b %d %H:%M:%S %Y"))
+    except (OSError, ValueError):
+        return 0
 
 
 def kill_session(leader: int, start: int) -> int:

@@ -124,6 +124,7 @@ class InlineEngine:
         """Serve the ledger, and tell it of every task that is defined by now."""
         if self._performer is None:
             me = Identity.of(os.getpid())
+            self._ledger.make_folders()
             enter(self._config.ledger_path, me, "inline")
             self._performer = self._verbs.performer(
                 self.client, me, me.of_thread(0), lambda: self._runner.started(), self.clock
@@ -249,10 +250,13 @@ class _Ledger:
                 opened.close()
         self._database = self._outputs = None
 
+    def make_folders(self) -> None:
+        self._config.var.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._config.ledger_path.parent.mkdir(parents=True, exist_ok=True)
+
     def _opened(self) -> Database:
         if self._database is None:
-            self._config.var.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._config.ledger_path.parent.mkdir(parents=True, exist_ok=True)
+            self.make_folders()
             self._database = Database(self._config.ledger_path, clock=self._clock)
         return self._database
 
