@@ -105,7 +105,7 @@ class InlineEngine:
         if raise_errors and self._runner.fault is not None:
             raise self._runner.fault
         if not self._ledger.idle:
-            raise RuntimeError(f"there was still a due job after {len(ran)} attempts; the last was of {ran[-1].task}")
+            raise RuntimeError(f"a job was still due after {MOST_ATTEMPTS} attempts; the last was of {ran[-1].task}")
         return ran
 
     def advance(self, seconds: float) -> None:
