@@ -15,7 +15,7 @@ from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import release_due
 from webspool.ledger.apply import apply, claim
 from webspool.ledger.client import piece_of
-from webspool.ledger.database import Database, StatementFailed, Transaction, explained
+from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
 from webspool.ledger.inbox import Inbox, Request
 from webspool.ledger.operations import Answer
 from webspool.ledger.output import Outputs
@@ -101,7 +101,7 @@ class Keeper:
         now = time.monotonic()
         waits = [self._next_tick - now, self._next_due - time.time()]
         if self.parked:
-            waits.append(self.parked[0].until - now)
+            waits.append(min(parked.until for parked in self.parked) - now)
         return max(min(waits), SHORTEST_WAIT)
 
     # ── what has arrived ────────────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +125,7 @@ class Keeper:
         try:
             self.transact(batch, flush=flush)
         except LedgerUnavailable as fault:
-            self._give_up(requests, str(fault.why))
+            self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
         self._write_output(requests)
         for request, answer in answers:
@@ -139,9 +139,9 @@ class Keeper:
         try:
             with tx.savepoint():
                 answer = apply(tx, request.operation)
-        except StatementFailed:
-            raise
         except Exception as fault:  # a bad operation fails alone, the batch goes on
+            if isinstance(fault, StatementFailed) and not isinstance(fault, UNFIT_VALUES):
+                raise
             self.say("operation_failed", verb=request.operation.verb, fault=repr(fault))
             request.fail(f"{type(fault).__name__}: {fault}")
             return
@@ -156,15 +156,15 @@ class Keeper:
         """Give jobs that this batch made ready to the spoolers that wait for one, in the same transaction."""
         if requests and all(request.operation.verb == "turn" for request in requests) and not _freed(tx):
             return
-        while self.parked:
-            parked = self.parked[0]
+        waiting: deque[Parked] = deque()
+        for parked in self.parked:
             if parked.request.gone or parked.until < time.monotonic():
                 yield parked.request, Answer({"kept": parked.kept, "order": None})
-            elif claimed := claim(tx, parked.wanted):
+            elif tx.one("any_queued") and (claimed := claim(tx, parked.wanted)):
                 yield parked.request, Answer({"kept": parked.kept, "order": claimed[0]}, claimed[1])
-            else:
-                return
-            self.parked.popleft()
+            else:  # none is left, or this one may have none: its instance stops, its code is old
+                waiting.append(parked)
+        self.parked = waiting
 
     def transact(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None:
         """One transaction. Raises LedgerUnavailable; a database that failed to write is not trusted again."""
@@ -190,10 +190,12 @@ class Keeper:
         self._next_due = row[0] if row else float("inf")
 
     def _give_up(self, requests: list[Request], why: str) -> None:
+        """Nothing of it was stored: who asked hears that and nothing else; who waits for a job is sent away."""
         self.say("ledger_unavailable", why=why, operations=len(requests))
-        for request in requests:
+        failed = {id(request): request for request in requests}
+        for request in failed.values():
             request.fail(why)
-        self._send_away(list(self.parked))
+        self._send_away([each for each in self.parked if id(each.request) not in failed])
         self._next_due = time.time() + TICK_SECONDS
 
     def _send_away(self, parked: list[Parked]) -> None:
@@ -202,13 +204,14 @@ class Keeper:
         self.parked.clear()
 
     def _write_output(self, requests: list[Request]) -> None:
-        pieces = [piece for request in requests if (piece := piece_of(request.operation))]
-        if not pieces:
-            return
         try:
-            self.outputs.write(pieces)
+            pieces = [piece for request in requests if (piece := piece_of(request.operation))]
+            if pieces:
+                self.outputs.write(pieces)
         except StatementFailed as fault:
             self.say("output_lost", why=explained(fault), pieces=len(pieces))
+        except TypeError as fault:
+            self.say("output_lost", why=str(fault))
 
     # ── what time brings ────────────────────────────────────────────────────────────────────────────────────────
 
@@ -216,8 +219,7 @@ class Keeper:
         if self._next_due <= time.time():
             self._release()
         now = time.monotonic()
-        if self.parked and self.parked[0].until <= now:
-            self._dismiss(now)
+        self._dismiss(now)
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._tick()
@@ -234,9 +236,12 @@ class Keeper:
         self._transact_and_answer(due, answers)
 
     def _dismiss(self, now: float) -> None:
-        while self.parked and self.parked[0].until <= now:
-            parked = self.parked.popleft()
-            parked.request.answer(Answer({"kept": parked.kept, "order": None}))
+        waiting, self.parked = self.parked, deque()
+        for parked in waiting:
+            if parked.until <= now:
+                parked.request.answer(Answer({"kept": parked.kept, "order": None}))
+            else:
+                self.parked.append(parked)
 
     def _tick(self) -> None:
         """What must be true again at least each second, whatever was lost."""
@@ -248,6 +253,7 @@ class Keeper:
             self.refusals.flush(tx)
             gone.append(self.pruner.bite(tx))
             self._set_timer(tx)
+            self.rescuer.read(tx)
             if self.parked and tx.one("any_queued"):
                 answers.extend(self._serve_parked(tx, []))
             for attempt, process in tx.all("cancelling_attempts"):

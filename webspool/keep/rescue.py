@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from webspool.errors import LedgerUnavailable
 from webspool.ledger.apply import end
 from webspool.ledger.database import Row, Transaction
 from webspool.ledger.inbox import Inbox, Request
@@ -48,13 +49,14 @@ class Rescuer:
 
     def look_back(self) -> None:
         """At the keeper's start: watch who lives, rescue the jobs of who does not."""
-
-        def read(tx: Transaction) -> None:
-            for row in [*tx.all("live_processes"), *tx.all("processes_with_open_attempts")]:
-                self._meet(_member(row))
-
-        self.transact(read)
+        self.transact(self.read)
         self.look_around()
+
+    def read(self, tx: Transaction) -> None:
+        """Watch whom the ledger names and we do not: one joined directly, one died with a claim on its way to us."""
+        for row in [*tx.all("live_processes"), *tx.all("processes_with_open_attempts")]:
+            if row[0] not in self.watched:
+                self._meet(_member(row))
 
     def meet(self, requests: list[Request]) -> None:
         """Watch the processes that have just joined."""
@@ -80,8 +82,12 @@ class Rescuer:
     def look_around(self) -> None:
         """Rescue the jobs of every watched process that runs no more."""
         for member in [each for each in self.watched.values() if not each.identity.alive]:
+            try:
+                self.rescue(member)
+            except LedgerUnavailable as fault:  # it stays watched: a second later we look again
+                self.say("rescue_postponed", spooler=member.identity.pid, why=fault.why)
+                return
             del self.watched[member.process]
-            self.rescue(member)
 
     def rescue(self, member: Member) -> None:
         """End the open attempts of a dead spooler."""

@@ -20,6 +20,7 @@ PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_sche
 
 Row = tuple[Any, ...]
 StatementFailed = apsw.Error
+UNFIT_VALUES = (apsw.ConstraintError, apsw.BindingsError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
 
 
 def read_statements(name: str) -> dict[str, str]:

@@ -38,7 +38,10 @@ class Operation:
 
     @classmethod
     def from_frame(cls, message: dict[str, Any], body: bytes) -> Operation:
-        deadline = math.inf if message["by"] is None else message["by"]
+        """What a frame says. Raises KeyError or TypeError when it is no operation."""
+        deadline = math.inf if message["by"] is None else message["by"] + 0.0
+        if not isinstance(message["id"], str) or not isinstance(message["with"], dict):
+            raise TypeError("an operation has an id and arguments by name")
         return cls(message["id"], message["do"], message["with"], body, deadline)
 
 

@@ -12,6 +12,7 @@ from webspool.ledger.operations import Operation
 
 KEPT_A_KIND = 100
 WRITTEN_AT_ONCE = 100
+FIELDS = {"source", "cause", "status", "method", "url", "headers", "remote", "body_size"}
 
 
 class Refusals:
@@ -23,18 +24,23 @@ class Refusals:
 
     def add(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
+            if not operation.arguments.keys() >= FIELDS:
+                continue
             self._counts["deliveries.refused"] += 1
             self._last.append((time.time(), operation))
 
     def flush(self, tx: Transaction) -> None:
-        """Write what has come since the last time, and drop the oldest of each kind that has too many."""
-        for name, number in self._counts.items():
+        """Write what has come since the last time, and drop the oldest of each kind that has too many.
+
+        What cannot be written is lost: it must not keep the keeper from its other duties a second time.
+        """
+        counts, last = self._counts, self._last
+        self._counts, self._last = Counter(), deque(maxlen=WRITTEN_AT_ONCE)
+        for name, number in counts.items():
             tx.count(name, number)
-        for at, operation in self._last:
+        for at, operation in last:
             given = operation.arguments
             values = given | {"id": operation.id, "at": at, "headers": json.dumps(given["headers"])}
             tx.run("insert_refusal", **values, body=operation.body)
-        for source, cause in {(each.arguments["source"], each.arguments["cause"]) for _, each in self._last}:
+        for source, cause in {(each.arguments["source"], each.arguments["cause"]) for _, each in last}:
             tx.run("drop_old_refusals", source=source, cause=cause, keep=KEPT_A_KIND)
-        self._counts.clear()
-        self._last.clear()

@@ -9,7 +9,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,18 @@ RECEIVED_AT_ONCE = 1 << 18
 LONGEST_ADDRESS = 100
 
 
-def _address(folder: Path, name: str = "keeper.sock") -> tuple[str, int | None]:
+@contextlib.contextmanager
+def _address(folder: Path, name: str = "keeper.sock") -> Iterator[str]:
     """The socket's address; a path too long for one (unix(7): 108 bytes) goes by its folder's descriptor."""
     path = str(folder / name)
     if len(os.fsencode(path)) <= LONGEST_ADDRESS:
-        return path, None
+        yield path
+        return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    return f"/proc/self/fd/{descriptor}/{name}", descriptor
+    try:
+        yield f"/proc/self/fd/{descriptor}/{name}"
+    finally:
+        os.close(descriptor)
 
 
 class SocketRequest:
@@ -69,7 +74,7 @@ class _Connection:
             return []
         try:
             return [self._request(message, body) for message, body in self.decoder.feed(data)]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             self.close()
             return []
 
@@ -136,10 +141,8 @@ class SocketInbox:
     def _listen(self, folder: Path) -> socket.socket:
         (folder / "keeper.sock").unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        address, descriptor = _address(folder)
-        listener.bind(address)
-        if descriptor is not None:
-            os.close(descriptor)
+        with _address(folder) as address:
+            listener.bind(address)
         listener.listen(512)
         listener.setblocking(False)
         return listener
@@ -177,8 +180,13 @@ class SocketInbox:
         os.close(descriptor)
 
     def close(self) -> None:
+        """End every connection, so that its caller knows at once that the keeper is gone; give up the lock."""
+        for key in list(self.selector.get_map().values()):
+            if isinstance(key.fileobj, int):
+                os.close(key.fileobj)
+            else:
+                key.fileobj.close()  # type: ignore[attr-defined]
         self.selector.close()
-        self.listener.close()
         os.close(self._lock)
 
 
@@ -221,7 +229,7 @@ class SocketRoute:
             for message, body in self._received(connection):
                 if "push" in message:
                     self._local.pushed.append(message["push"])
-                elif message["id"] == operation.id:  # another id: late, its operation was given up
+                elif message["id"] == operation.id and answer is None:  # another id: late, its operation was given up
                     answer = message, body
             if answer is not None:
                 return self._opened(*answer)
@@ -245,7 +253,7 @@ class SocketRoute:
             connection = self._connection()
             connection.settimeout(0.05)
             connection.sendall(frames.encode(given, operation.body))
-        except OSError:
+        except (OSError, ValueError):
             self.close()
             return False
         return True
@@ -293,12 +301,10 @@ class SocketRoute:
 def _connected(folder: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        address, descriptor = _address(folder)
         connection.settimeout(0.5)
-        connection.connect(address)
+        with _address(folder) as address:
+            connection.connect(address)
     except OSError:
         connection.close()
         raise
-    if descriptor is not None:
-        os.close(descriptor)
     return connection
