@@ -81,6 +81,12 @@ runpy.run_path("app.py", run_name="__main__")
 """
 
 
+BARE_CLI = ON_A_BARE_SYSTEM.replace(
+    'import runpy\nrunpy.run_path("app.py", run_name="__main__")', "import webspool.cli as run"
+)
+BARE_CLI += "\nrun.main()\n"
+
+
 class OtherServer(LocalHouse):
     """A server that does not say when it begins to serve."""
 
@@ -111,6 +117,7 @@ FILES = {
     "serve.py": OTHER_SERVER,
     "debug.py": "from app import app, hooks\n\napp.run(port=hooks.config.address.port, debug=True)\n",
     "bare.py": ON_A_BARE_SYSTEM,
+    "bare_cli.py": BARE_CLI,
 }
 
 
@@ -156,8 +163,7 @@ def test_a_second_process_is_refused_and_told_which_is_the_first(own_house: Loca
     second = subprocess.run(
         [sys.executable, "app.py"],
         cwd=own_house.directory,
-        env={"PATH": os.environ["PATH"], "WEBSPOOL_BIND": "127.0.0.1:0", "WEBSPOOL_ENGINE": "local"}
-        | {"WEBSPOOL_BIND": "127.0.0.1:65000"},
+        env={"PATH": os.environ["PATH"], "WEBSPOOL_BIND": "127.0.0.1:65000", "WEBSPOOL_ENGINE": "local"},
         capture_output=True,
         text=True,
         timeout=30,
@@ -291,12 +297,27 @@ def test_nothing_needs_what_only_unix_has(tmp_path: Path) -> None:
         assert [house.ended(job)["state"] for job in reply.json["jobs"]] == ["succeeded", "succeeded"]
         assert house.ended(house.spool("fail_once"))["result"] == "done"
         assert house.ended(house.spool("too_slow"))["state"] == "dead"
+        assert [job["task"] for job in json.loads(typed(house, "jobs", "--json"))][-2:] == ["audit", "see"]
+        assert json.loads(typed(house, "send", "github", "--event", "ping"))["status"] == "accepted"
         left = house.spool("wait", gate="bare")
         house.noted("waiting", job=left)
         house.stop(signal.SIGKILL)
         house.let_go("bare")
         house.start()
         assert house.ended(left)["result"] == "let go"
+
+
+def typed(house: LocalHouse, *command: str) -> str:
+    """What a command prints on that system."""
+    return subprocess.run(
+        [sys.executable, "bare_cli.py", *command],
+        cwd=house.directory,
+        env={"PATH": os.environ["PATH"], "WEBSPOOL_ENGINE": "auto"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    ).stdout
 
 
 def test_ps_tells_when_a_process_started() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from types import ModuleType
 from typing import Any, Protocol
 
 from webspool.config import Config
@@ -86,9 +87,11 @@ def choose(config: Config, say: Say, verbs: Verbs) -> Engine:
 
 
 def inside_uwsgi() -> bool:
-    """Whether this process is one of uWSGI's: only there is its module to be had."""
+    """Whether this process is one of uWSGI's: only there is its module to be had.
+
+    What stands in for it (webspool.loading), so that user code can be looked at elsewhere, is of a type of its own.
+    """
     try:
-        importlib.import_module("uwsgi")
+        return type(importlib.import_module("uwsgi")) is ModuleType
     except ImportError:
         return False
-    return True

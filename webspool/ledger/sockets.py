@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import selectors
 import socket
@@ -17,6 +16,11 @@ from webspool import frames
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.inbox import KeeperGone, Request
 from webspool.ledger.operations import Answer, Operation
+
+try:
+    import fcntl
+except ImportError:  # Windows: there a keeper is a thread, and nobody reaches it from outside
+    fcntl = None  # type: ignore[assignment]
 
 RECEIVED_AT_ONCE = 1 << 18
 LONGEST_ADDRESS = 100
@@ -299,6 +303,8 @@ class SocketRoute:
 
 
 def _connected(folder: Path) -> socket.socket:
+    if not hasattr(socket, "AF_UNIX"):
+        raise ConnectionRefusedError("this system has no unix sockets")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(0.5)
