@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 from functools import cache
 from pathlib import Path
 
 from webspool.config import Config, load
-from webspool.ledger.client import Client
-from webspool.ledger.sockets import SocketRoute
 from webspool.processes import Identity
 
 
@@ -32,26 +28,3 @@ def directory() -> Path:
 
 def config() -> Config:
     return load(directory())
-
-
-def client(config: Config) -> Client:
-    """The way to the ledger from a process of this instance."""
-    return Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir))
-
-
-def keeper_file(config: Config) -> Path:
-    """Where the keeper writes who it is."""
-    return config.keeper_dir / "keeper.json"
-
-
-def kill_hung_keeper(config: Config) -> int | None:
-    """End a keeper that no longer answers; the master starts another. Returns its pid, or None when it is gone."""
-    try:
-        known = json.loads(keeper_file(config).read_text())
-        keeper = Identity(known["boot"], known["pid"], known["start"])
-    except (OSError, ValueError, KeyError):
-        return None
-    if not keeper.alive:
-        return None
-    os.kill(keeper.pid, signal.SIGKILL)
-    return keeper.pid

@@ -14,6 +14,7 @@ from webspool.errors import InstanceRunning, WebspoolError
 from webspool.keep import Folders, Keeper, Retention
 from webspool.ledger.serving import enter
 from webspool.ledger.sockets import SocketInbox
+from webspool.ledger.watchdog import keeper_file
 from webspool.processes import Identity
 from webspool.telemetry import Say, teller
 
@@ -51,6 +52,6 @@ def _keep(config: Config, say: Say) -> None:
 def _write_who_we_are(config: Config) -> None:
     me = Identity.of(os.getpid())
     text = json.dumps({"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time()})
-    path = instance.keeper_file(config)
+    path = keeper_file(config)
     path.with_suffix(".new").write_text(text)
     path.with_suffix(".new").replace(path)

@@ -6,7 +6,6 @@ The user's code is never imported in this process; it lives in the runner.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 import uwsgi
@@ -14,13 +13,12 @@ import uwsgi
 from webspool import instance
 from webspool.config import Config
 from webspool.engines.spool import TICKET, fill_standard_descriptors
-from webspool.ledger.client import Client
+from webspool.ledger.watchdog import watching_client
 from webspool.perform import Performer, Post
 from webspool.processes import Identity
 from webspool.runner import Program, Runner
 from webspool.telemetry import Say, teller
 
-HUNG_KEEPER_SECONDS = 4.0
 _foreign: set[str] = set()
 
 fill_standard_descriptors()
@@ -32,10 +30,10 @@ def serve(ticket: dict[bytes, bytes]) -> int:
     if TICKET not in ticket:
         return _leave_alone(ticket.get(b"spooler_task_name", b"").decode("utf-8", "backslashreplace"), say)
     config = instance.config()
-    client = instance.client(config)
+    client = watching_client(config, say)
     performer = Performer(client, _post(config), lambda: Runner.start(Program(config.directory, config.app)), say)
     try:
-        performer.perform(_until_the_end(config, client))
+        performer.perform(_until_the_end())
     finally:
         performer.close()
     return int(uwsgi.SPOOL_OK)
@@ -54,19 +52,10 @@ def _post(config: Config) -> Post:
     return Post(str(me), str(instance.master()), me.pid, me.start, config.var / "bodies")
 
 
-def _until_the_end(config: Config, client: Client) -> Callable[[], bool]:
-    """Whether the master is gone; on the way, a keeper that has not answered for long is ended."""
+def _until_the_end() -> Callable[[], bool]:
+    """Whether the master is gone."""
     master = instance.master()
-    say = teller("spooler")
-
-    def until() -> bool:
-        silent = client.unanswered_since
-        if silent is not None and time.monotonic() - silent > HUNG_KEEPER_SECONDS:
-            client.unanswered_since = None
-            say("hung_keeper_killed", keeper=instance.kill_hung_keeper(config))
-        return os.getppid() != master.pid
-
-    return until
+    return lambda: os.getppid() != master.pid
 
 
 uwsgi.spooler = serve

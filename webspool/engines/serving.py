@@ -11,8 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from webspool.config import Config
-from webspool.ledger.client import Client
-from webspool.ledger.sockets import SocketRoute
+from webspool.ledger.watchdog import watching_client
+from webspool.telemetry import teller
 
 LOOKS_EVERY_SECONDS = 0.5
 
@@ -23,7 +23,7 @@ class UwsgiEngine:
     in_process = False
 
     def __init__(self, config: Config) -> None:
-        self.client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir))
+        self.client = watching_client(config, teller("worker"))
         self._impatience = Impatience()
 
     def attach(self, app: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,22 @@ from webspool.ledger.output import Piece, write_directly
 
 PATIENCE_SECONDS = 0.8
 BUSY_SECONDS = 1.0
+HUNG_SECONDS = 4.0
 
 
 class Client:
-    """Operations in, answers out. `route` None: there is no keeper, every operation is direct."""
+    """Operations in, answers out. `route` None: there is no keeper, every operation is direct.
 
-    def __init__(self, ledger: Path, outputs: Path, route: Route | None) -> None:
+    `on_hung` is called when the keeper has left us without an answer for some seconds (their number is given).
+    """
+
+    def __init__(
+        self, ledger: Path, outputs: Path, route: Route | None, on_hung: Callable[[float], None] | None = None
+    ) -> None:
         self.ledger, self.outputs, self.route = ledger, outputs, route
         self.direct_calls = 0
-        self.unanswered_since: float | None = None
+        self._on_hung = on_hung
+        self._unanswered_since: float | None = None
 
     def call(self, operation: Operation, *, patience: float = PATIENCE_SECONDS) -> Answer:
         """Do it, within `patience` seconds by the keeper, else directly. Raises LedgerUnavailable: it was not done.
@@ -42,13 +50,19 @@ class Client:
         except KeeperGone:
             self._note_silence(timed)
             return self.call_directly(operation)
-        self.unanswered_since = None
+        self._unanswered_since = None
         return answer
 
     def _note_silence(self, operation: Operation) -> None:
-        """Remember since when a keeper that accepts connections has not answered."""
-        if time.monotonic() >= operation.deadline and self.unanswered_since is None:
-            self.unanswered_since = time.monotonic()
+        """A keeper that takes what it is sent and does not answer, again and again, hangs."""
+        now = time.monotonic()
+        if now < operation.deadline:
+            return
+        if self._unanswered_since is None:
+            self._unanswered_since = now
+        elif (silent_seconds := now - self._unanswered_since) > HUNG_SECONDS and self._on_hung is not None:
+            self._unanswered_since = None
+            self._on_hung(silent_seconds)
 
     def call_directly(self, operation: Operation) -> Answer:
         """One transaction on a connection of its own, opened and closed here."""

@@ -1,0 +1,42 @@
+"""The way to the ledger beside a keeper in a process of its own, which is ended when it hangs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from webspool.config import Config
+from webspool.ledger.client import Client
+from webspool.ledger.sockets import SocketRoute
+from webspool.processes import Identity
+from webspool.telemetry import Say
+
+
+def watching_client(config: Config, say: Say) -> Client:
+    """Operations by the keeper's socket. Whoever waits for an answer in vain, worker or spooler, ends the keeper."""
+
+    def hung(silent_seconds: float) -> None:
+        if (keeper := kill_hung_keeper(keeper_file(config), silent_seconds)) is not None:
+            say("hung_keeper_killed", keeper=keeper, silent_seconds=round(silent_seconds, 1))
+
+    return Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir), on_hung=hung)
+
+
+def keeper_file(config: Config) -> Path:
+    """Where the keeper writes who it is, and since when."""
+    return config.keeper_dir / "keeper.json"
+
+
+def kill_hung_keeper(entered: Path, silent_seconds: float) -> int | None:
+    """End the keeper, if it is that one which has been silent so long; the master starts another. Returns its pid."""
+    with suppress(OSError, ValueError, KeyError):
+        known = json.loads(entered.read_text())
+        keeper = Identity(known["boot"], known["pid"], known["start"])
+        if keeper.alive and known["since"] <= time.time() - silent_seconds:
+            os.kill(keeper.pid, signal.SIGKILL)
+            return keeper.pid
+    return None
