@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
+import struct
 import time
 from pathlib import Path
 
 TICKET = b"webspool"
+FLOCK = "hhqqi4x"
+"""The kernel's struct flock (fcntl(2)): type, whence, start, length, and the pid that holds the lock."""
 
 
 def fill_standard_descriptors() -> None:
@@ -27,15 +31,24 @@ class SpoolEngine:
 
     def wake(self, present: int) -> None:
         """Have as many tickets out as there are spoolers, and signal while one has not come. Never raises."""
-        if present >= self._spoolers:
-            return
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            for _ in range(self._spoolers - len(ticket_files(self._folder))):
-                self._write_ticket()
-            self._signal()
+            if present < self._spoolers:
+                for _ in range(self._spoolers - self._tickets_of_ours()):
+                    self._write_ticket()
+                self._signal()
         except (OSError, ValueError):
             return
+
+    def _tickets_of_ours(self) -> int:
+        """Tickets that one of our spoolers has taken or can take.
+
+        A busy spooler outlives a killed master: its ticket is there still, and brings none of ours.
+        """
+        import uwsgi
+
+        takers = {0, *uwsgi.spooler_pids()}
+        return sum(holder(path) in takers for path in ticket_files(self._folder))
 
     def _write_ticket(self) -> None:
         import uwsgi
@@ -55,6 +68,21 @@ def ticket_files(folder: Path) -> list[Path]:
         return [entry for entry in folder.iterdir() if entry.name.startswith("uwsgi_spoolfile") and entry.is_file()]
     except OSError:
         return []
+
+
+def holder(ticket: Path) -> int:
+    """The process that has taken the ticket, as its lock tells; 0: nobody, or the ticket is gone.
+
+    Never to be asked in a spooler: closing the file there would drop the spooler's own lock on it.
+    """
+    question = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+    try:
+        with open(ticket, "rb+") as file:
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, question)
+    except OSError:
+        return 0
+    kind, _, _, _, pid = struct.unpack(FLOCK, answer)
+    return 0 if kind == fcntl.F_UNLCK else int(pid)
 
 
 def depth(folder: Path) -> tuple[int, float]:
