@@ -2,6 +2,7 @@
 
 import os
 import time
+from urllib.parse import unquote_to_bytes
 
 from flask import Flask, jsonify, request
 
@@ -31,6 +32,14 @@ def spool(name):
     }
     ordered = registry.tasks[name].options(**options).spool(**given)
     return {"job": ordered.id}, 202
+
+
+@app.post("/spool_bytes/<name>")
+def spool_bytes(name):
+    """uWSGI's own form, as code written for it makes it."""
+    given = dict(pair.split("=") for pair in request.get_data(as_text=True).split("&"))
+    given = {key.encode(): unquote_to_bytes(value) for key, value in given.items()}
+    return {"job": registry.tasks[name].spool(given).id}, 202
 
 
 @app.get("/result/<job_id>")

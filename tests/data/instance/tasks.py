@@ -81,6 +81,21 @@ def say(text):
 
 
 @task
+def take_bytes(args):
+    return args
+
+
+@task
+def note_time():
+    note("time", at=time.time())
+
+
+@task
+def flood(size):
+    sys.stdout.write("x" * (size - 1) + "\n")
+
+
+@task(first_wait=0.05, jitter=0)
 def hold(gate):
     note("held")
     wait_at(gate)
@@ -162,7 +177,7 @@ def die(how):
             ctypes.string_at(0)
 
 
-@task
+@task(first_wait=0.05, jitter=0)
 def with_a_child(gate):
     """A process of its own beside it, which would live for long."""
     child = subprocess.Popen(["sleep", "600"])
