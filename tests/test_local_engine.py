@@ -55,6 +55,14 @@ from app import app, hooks
 
 make_server(hooks.config.address.host, hooks.config.address.port, app).serve_forever()
 """
+NO_SERVER = """
+import time
+
+from app import hooks
+
+hooks.begin()
+time.sleep(60)
+"""
 ON_A_BARE_SYSTEM = """
 import os, select, signal, socket, sys
 
@@ -115,6 +123,7 @@ class BareSystem(LocalHouse):
 
 FILES = {
     "serve.py": OTHER_SERVER,
+    "begin.py": NO_SERVER,
     "debug.py": "from app import app, hooks\n\napp.run(port=hooks.config.address.port, debug=True)\n",
     "bare.py": ON_A_BARE_SYSTEM,
     "bare_cli.py": BARE_CLI,
@@ -221,6 +230,16 @@ def test_another_server_begins_at_the_first_request(tmp_path: Path) -> None:
     """A WSGI server has no word for it; the first request, whatever it is, begins the instance."""
     with OtherServer(tmp_path, files()) as house:
         assert house.ended(house.spool("add", a=1, b=1))["result"] == {"sum": 2}
+
+
+def test_it_begins_where_the_user_says_so(own_house: LocalHouse) -> None:
+    """`hooks.begin()`: what was left over runs without any request."""
+    own_house.start()
+    job = own_house.spool("add", a=1, b=1, _delay=0.5)
+    own_house.end()
+    own_house.program = ("begin.py",)
+    own_house.launch()
+    assert own_house.ended(job)["result"] == {"sum": 2}
 
 
 def test_a_second_server_is_a_way_to_the_ledger_and_takes_over(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +221,29 @@ def test_the_environment_selects_it(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     finally:
         registry.bind(before)
         registry.clock = clock
+
+
+PAGE = Path(__file__).parents[1] / "docs" / "how-to" / "test-your-tasks.md"
+REPORT = "\n\n@task\ndef report(month):\n    return month\n"
+
+
+def test_the_page_about_it_works_as_it_stands(tmp_path: Path) -> None:
+    """Its blocks are a conftest.py and a test file of a new instance."""
+    for name in ("app.py", "tasks.py"):
+        shutil.copy(Path(webspool.__path__[0]) / "template" / name, tmp_path)
+    with open(tmp_path / "tasks.py", "a") as tasks:
+        tasks.write(REPORT)
+    conftest, *tests = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (tmp_path / "conftest.py").write_text(conftest)
+    (tmp_path / "test_page.py").write_text("\n\n".join(["import tasks", *tests]))
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("WEBSPOOL_", "PYTEST_"))}
+    run = subprocess.run(
+        [sys.executable, "-B", "-m", "pytest", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)],
+        cwd=tmp_path,
+        env=clean | {"GITHUB_SECRET": "for-tests"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "4 passed" in run.stdout, run.stdout + run.stderr
+    assert not (tmp_path / "var").exists()
