@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
 from webspool.errors import UnparsableBody
 
@@ -124,7 +124,8 @@ class WebhookRequest:
     @cached_property
     def query(self) -> dict[str, str]:
         """The query's fields; of a repeated one the last."""
-        return dict(parse_qsl(urlsplit(self.url).query, keep_blank_values=True, errors="replace"))
+        text = self.url.partition("#")[0].partition("?")[2]  # urlsplit raises at hosts that a sender may write
+        return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
 
 def parse_json(text: bytes, of: str) -> Any:
@@ -199,9 +200,8 @@ class Delivery:
     @cached_property
     def json(self) -> Any:
         """The body as JSON; GitHub's and Slack's `payload=` form field is looked into. Raises UnparsableBody."""
-        form = self.content_type == "application/x-www-form-urlencoded"
-        text = self.form["payload"].encode() if form and "payload" in self.form else self.body
-        return parse_json(text, self.id)
+        in_form = "payload" in self.form and not self._looks_like_an_object()
+        return parse_json(self.form["payload"].encode() if in_form else self.body, self.id)
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -216,7 +216,11 @@ class Delivery:
     def _holds_json(self) -> bool:
         if says_json(self.content_type) or self.form.get("payload", "")[:1] == "{":
             return True
-        return self.body.lstrip()[:1] == b"{" and self.body.rstrip()[-1:] == b"}"  # `curl -d` calls JSON a form
+        return self._looks_like_an_object()
+
+    def _looks_like_an_object(self) -> bool:
+        """`curl -d` calls JSON a form."""
+        return self.body.lstrip()[:1] == b"{" and self.body.rstrip()[-1:] == b"}"
 
 
 @dataclass(frozen=True)

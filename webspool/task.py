@@ -20,6 +20,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SCHEDULING = ("at", "delay")
+LARGEST_PRIORITY = (1 << 31) - 1
 
 
 class Sentinel:
@@ -163,9 +164,9 @@ class Task(Generic[P, R]):
         jobs of this task with the same `key` one runs at a time.
         Raises ArgumentsDoNotFit when one of them is not of that kind.
         """
-        if not isinstance(priority, int) or isinstance(priority, bool):
-            raise ArgumentsDoNotFit(task=self.name, why=f"priority is {priority!r}, not a whole number")
-        if key is not None and not isinstance(key, str):
+        if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > LARGEST_PRIORITY:
+            raise ArgumentsDoNotFit(task=self.name, why=f"priority is {priority!r}, not a whole number of 32 bits")
+        if key is not None and not _is_text(key):
             raise ArgumentsDoNotFit(task=self.name, why=f"key is {key!r}, not text")
         return replace(self, options_given=Options(_due(self.name, at, delay), priority, key))
 
@@ -192,6 +193,14 @@ class Task(Generic[P, R]):
             return self, kwargs
         rest = {name: value for name, value in kwargs.items() if name not in given}
         return replace(self, options_given=replace(self.options_given, due_at=_due(self.name, **given))), rest
+
+
+def _is_text(value: object) -> bool:
+    """Text that any database can hold: lone surrogates have no UTF-8."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def hand_over(request: SpoolRequest) -> JobHandle:
