@@ -235,6 +235,12 @@ class Instance:
         assert reply.status == 202, reply
         return str(reply.json["job"])
 
+    def command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What `webspool` does with these words in the instance's directory."""
+        return subprocess.run(
+            [BIN / "webspool", *words], cwd=self.directory, capture_output=True, text=True, timeout=60
+        )
+
     # ── what became of it ───────────────────────────────────────────────────────────────────────────────────────
 
     @property
@@ -368,6 +374,12 @@ def children_of(pid: int) -> list[int]:
         return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except OSError:
         return []
+
+
+def processor_seconds(pid: int) -> float:
+    """The processor time that the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def runs(pid: int) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions import wait_until
-from tests.instances import Instance, Reply, kill, runs
+from tests.instances import Instance, Reply, kill, processor_seconds, runs
 
 SENDERS = 3
 
@@ -171,6 +171,21 @@ def test_jobs_run_while_there_is_no_keeper(instance: Instance) -> None:
     ended = instance.ended(held_job)
     assert (ended["state"], ended["attempts"]) == ("succeeded", 1)
     instance.until(lambda: instance.processes().keeper not in (0, before))
+
+
+def test_a_running_job_is_cancelled_by_way_of_the_next_keeper(instance: Instance) -> None:
+    """The spooler calls the new keeper while its task runs; until then it waits without burning the processor."""
+    job = held(instance, "never")
+    spooler, before = instance.spooler_of(job), instance.processes().keeper
+    used = processor_seconds(spooler)
+    kill(before)
+    instance.until(lambda: instance.status()["processes"]["keeper"] and instance.processes().keeper != before)
+    told = instance.command("cancel", job, "--yes")
+    assert told.returncode == 0, told.stderr
+    ended = instance.ended(job)
+    assert (ended["state"], ended["history"][0]["outcome"]) == ("cancelled", "interrupted")
+    assert not runs(instance.notes("held", job=job)[0]["pid"])
+    assert processor_seconds(spooler) - used < 0.3
 
 
 def test_a_killed_keeper_loses_nothing_under_load(instance: Instance) -> None:
