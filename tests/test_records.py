@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
 
@@ -176,11 +177,9 @@ def test_json_that_would_break_a_program_later_is_unparsable(body: bytes) -> Non
 def test_data_is_a_dictionary_or_an_unparsable_body(body: bytes, content_type: str | None) -> None:
     """No bytes of a sender raise anything else."""
     sent = delivery(body, content_type)
-    try:
+    assert isinstance(sent.text, str)
+    with suppress(UnparsableBody):
         assert isinstance(sent.data, dict)
-        assert isinstance(sent.text, str)
-    except UnparsableBody as fault:
-        assert fault.delivery == "d_1"
 
 
 @given(st.lists(st.tuples(st.binary(max_size=60), st.binary(max_size=60)), max_size=4))
@@ -188,8 +187,6 @@ def test_a_broken_multipart_body_raises_nothing_else(parts: list[tuple[bytes, by
     """Headers and contents of any bytes between the boundaries."""
     body = b"".join(b"--frontier\r\n" + head + b"\r\n\r\n" + content + b"\r\n" for head, content in parts)
     sent = delivery(body + b"--frontier--", f"multipart/form-data; boundary={BOUNDARY}")
-    try:
+    assert isinstance(sent.files, dict)
+    with suppress(UnparsableBody):
         assert isinstance(sent.data, dict)
-        assert isinstance(sent.files, dict)
-    except UnparsableBody as fault:
-        assert fault.delivery == "d_1"
