@@ -190,7 +190,7 @@ def test_an_instance_that_is_stopping_is_not_ready(house: Furnished) -> None:
     ready = replace(house.config, min_free_bytes=0)
     assert reading.unready(ready) == []
     house.call("stop", {"instance": str(house.me), "stopping": True})
-    assert reading.unready(ready) == ["the instance is stopping"]
+    assert reading.unready(ready) == ["the instance is draining: it begins no further job"]
 
 
 # ── jobs ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -56,6 +56,10 @@ class Operator:
         """Let go what a pause held."""
         return self._act("resume", names=list(names))
 
+    def stop(self, instance: str, *, stopping: bool = True) -> None:
+        """Let an instance begin no further job, or again; the mark dies with the instance, unlike a pause."""
+        self.client.call(Operation(new_id("x"), "stop", {"instance": instance, "stopping": stopping}))
+
     def _act(self, verb: str, **given: Any) -> Answered:
         operation = Operation(new_id("x"), "act", {"verb": verb, "actor": self.actor, **given})
         yield from self.client.call(operation).values["done"].items()

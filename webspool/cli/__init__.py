@@ -16,6 +16,7 @@ COMMANDS = {
     "deliveries": "webspool.cli.reading:deliveries",
     "delivery": "webspool.cli.showing:delivery",
     "discard": "webspool.cli.acting:discard",
+    "drain": "webspool.cli.deploying:drain",
     "failures": "webspool.cli.reading:failures",
     "first-steps": "webspool.cli.making:first_steps",
     "ini": "webspool.cli.serving:ini",

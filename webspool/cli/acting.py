@@ -103,7 +103,7 @@ def _act_on_jobs(
         filters = replace(filters, states=filters.states or states)
         jobs = [found["id"] for found in reading.every(reading.job_ids, config, filters)][::-1]
     if _may_go_on(verb, "job", jobs, given):
-        answers = act(_operator(config), jobs)
+        answers = act(operator_of(config), jobs)
         _report(({"id": job, "answer": answer} for job, answer in answers), DONE, given)
 
 
@@ -126,7 +126,7 @@ def replay(spread_seconds: float, refused: bool, **given: Any) -> None:
     if not _may_go_on("replay", "webhook", ids, given):
         return
     webhooks = [_webhook(config, each) for each in ids]
-    operator = _operator(config)
+    operator = operator_of(config)
     results = operator.replay(webhooks, _today(config), spread_seconds=spread_seconds)
     _report((result | {"answer": result["status"]} for result in results), REPLAYED, given)
 
@@ -161,7 +161,7 @@ def named(function: F) -> F:
 def pause(**given: Any) -> None:
     """Hold jobs back: webhooks are still accepted, running jobs end, nothing of it begins."""
     names = _names(given)
-    _report(_results(_operator(chosen_config()).pause(names)), DONE, given)
+    _report(_results(operator_of(chosen_config()).pause(names)), DONE, given)
 
 
 @click.command()
@@ -169,7 +169,7 @@ def pause(**given: Any) -> None:
 def resume(**given: Any) -> None:
     """Let go what a pause held, in order."""
     names = _names(given)
-    _report(_results(_operator(chosen_config()).resume(names)), DONE, given)
+    _report(_results(operator_of(chosen_config()).resume(names)), DONE, given)
 
 
 def _names(given: dict[str, Any]) -> list[str]:
@@ -258,7 +258,8 @@ def _why(result: dict[str, Any]) -> str:
 # ── who acts ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _operator(config: Config) -> Operator:
+def operator_of(config: Config) -> Operator:
+    """Who acts on the ledger, in the name of this machine's user; as root it becomes the ledger's owner."""
     if not reading.exists(config):
         raise click.ClickException(f"There is no ledger yet at {config.ledger_path}: nothing can be done to it.")
     actor = _user()

@@ -131,6 +131,13 @@ class Keeper:
         for request, answer in answers:
             request.answer(answer)
         self.rescuer.meet(requests)
+        self._tell(requests)
+
+    def _tell(self, requests: list[Request]) -> None:
+        """What an operator did to the whole instance is a happening."""
+        for operation in (request.operation for request in requests):
+            if operation.verb == "stop":
+                self.say("draining" if operation.arguments["stopping"] else "draining_undone")
 
     def _apply(self, tx: Transaction, request: Request) -> Iterable[tuple[Request, Answer]]:
         """The operation's answer, if there is one yet: a claim may have to wait, what is late is dropped."""

@@ -15,7 +15,7 @@ from typing import Any
 from webspool.config import Config
 from webspool.errors import NotFound
 from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339
-from webspool.ledger.standing import keeper, status, unready
+from webspool.ledger.standing import keeper, running_jobs, serving, status, unready
 from webspool.records import State
 
 Found = dict[str, Any]
@@ -260,6 +260,8 @@ __all__ = [
     "refusal",
     "refusals",
     "rfc3339",
+    "running_jobs",
+    "serving",
     "status",
     "unready",
 ]

@@ -11,6 +11,11 @@ SELECT process.id, process.pid, process.start,
        (SELECT count(*) FROM attempt WHERE attempt.process = process.id AND attempt.ended_at IS NULL) AS busy
 FROM process WHERE process.instance = :instance AND process.ended_at IS NULL
 
+-- name: running_jobs
+SELECT attempt.id AS attempt, job.id, job.task, attempt.started_at, process.pid
+FROM attempt JOIN job ON job.id = attempt.job JOIN process ON process.id = attempt.process
+WHERE attempt.ended_at IS NULL AND process.instance = :instance ORDER BY attempt.started_at
+
 -- name: pauses
 SELECT name, since AS since_at, actor FROM pause ORDER BY since
 

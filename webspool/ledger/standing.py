@@ -58,12 +58,23 @@ def unready(config: Config) -> list[str]:
     if free < config.min_free_bytes / UNREADY_FRACTION:
         reasons.append(f"the disk is nearly full: {free} bytes are free")
     try:
-        serving = read(config, lambda reader: _serving(config, reader))
+        served = serving(config)
     except LedgerRefused as fault:
         return [*reasons, str(fault)]
-    if serving.instance and serving.instance["stopping"]:
-        reasons.append("the instance is stopping")
+    if served.instance and served.instance["stopping"]:
+        reasons.append("the instance is draining: it begins no further job")
     return reasons
+
+
+def serving(config: Config) -> Serving:
+    """The instance that serves this ledger now, with its processes."""
+    return read(config, lambda reader: _serving(config, reader))
+
+
+def running_jobs(config: Config, instance: str) -> list[dict[str, Any]]:
+    """What that instance runs now, the longest first: attempt, job's id, task, since when, its spooler's pid."""
+    found = read(config, lambda reader: reader.all("running_jobs", instance=instance))
+    return [row | {"started_at": rfc3339(row["started_at"])} for row in found]
 
 
 def keeper(config: Config) -> dict[str, Any] | None:
@@ -149,7 +160,7 @@ def _degraded(config: Config, serving: Serving) -> Iterator[str]:
     elif not serving.keeper:
         yield "the keeper is down: every process writes the ledger directly"
     if serving.instance and serving.instance["stopping"]:
-        yield "the instance is stopping: it takes no further job"
+        yield "the instance is draining: webspool drain was called, it begins no further job (webspool drain --undo)"
     if serving.instance and not serving.spoolers:
         yield "no spooler has come into its claim loop: jobs wait"
     if (free := free_bytes(config)) < config.min_free_bytes:
