@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from tests.fences import Fence, both, nothing, replaced, without
 from tests.ledger_machine import LedgerMachine
 from webspool.ledger import actions, admission, membership
 from webspool.ledger import apply as applying
-from webspool.ledger.database import STATEMENTS, Transaction
+from webspool.ledger.database import Transaction
 
 EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "150"))
 QUIET = settings(stateful_step_count=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -27,46 +26,6 @@ def test_whatever_happens_to_a_ledger_its_laws_hold_and_every_job_can_end() -> N
 
 
 # ── each fence taken out once ───────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Fence:
-    """A part of the ledger that keeps one law, and how the ledger looks without it."""
-
-    name: str
-    remove: Callable[[pytest.MonkeyPatch], None]
-
-
-def without(statement: str, text: str, instead: str = "") -> Callable[[pytest.MonkeyPatch], None]:
-    """A named statement that has lost some of its words."""
-
-    def remove(patch: pytest.MonkeyPatch) -> None:
-        assert text in STATEMENTS[statement], f"{statement} has no {text!r}"
-        patch.setitem(STATEMENTS, statement, STATEMENTS[statement].replace(text, instead))
-
-    return remove
-
-
-def nothing(*_: Any, **__: Any) -> None:
-    """In the place of a function that did something."""
-
-
-def replaced(function: Callable[..., Any], instead: Callable[..., Any], *houses: Any) -> Callable[..., None]:
-    """Another function under a name, wherever it was imported to."""
-
-    def remove(patch: pytest.MonkeyPatch) -> None:
-        for house in houses:
-            patch.setattr(house, function.__name__, instead)
-
-    return remove
-
-
-def both(*removals: Callable[[pytest.MonkeyPatch], None]) -> Callable[[pytest.MonkeyPatch], None]:
-    def remove(patch: pytest.MonkeyPatch) -> None:
-        for each in removals:
-            each(patch)
-
-    return remove
 
 
 @contextmanager
@@ -85,17 +44,11 @@ def kept_places(tx: Transaction, job: str) -> admission.Released:
     return admission.Released(())
 
 
-def limits_first(tx: Transaction, name: str) -> None:
-    """A changed limit that lets waiting jobs in before the running ones hold their places."""
-    holds = f"task:{name}"
-    admission.hold_queued(tx, "queued_by_task", f"limit:{holds}", task=name)
-    for (job,) in tx.all("running_by_task", task=name):
-        tx.run("take_slot", holds=holds, job=job)
-    admission.admit_blocked(tx, f"limit:{holds}")
-
-
 FENCES = [
-    Fence("an event key is unique", without("insert_event_key", "DO NOTHING", "DO UPDATE SET delivery = excluded.delivery")),
+    Fence(
+        "an event key is unique",
+        without("insert_event_key", "DO NOTHING", "DO UPDATE SET delivery = excluded.delivery"),
+    ),
     Fence(
         "an attempt is charged by the claim",
         both(
@@ -115,15 +68,30 @@ FENCES = [
             without("insert_attempt", "INSERT INTO", "INSERT OR REPLACE INTO"),
         ),
     ),
-    Fence("a repeated action is not done again", both(without("action_answer", "WHERE id = :id", "WHERE FALSE"), without("insert_action", "INSERT INTO", "INSERT OR REPLACE INTO"))),
-    Fence("a repeated accept has its own jobs only", replaced(applying._accepted_before, lambda tx, operation: (
-        applying.Answer({"status": "accepted", "delivery": operation.id, "jobs": applying._jobs_of(tx, operation.id)})
-    ), applying)),
+    Fence(
+        "a repeated action is not done again",
+        both(
+            without("action_answer", "WHERE id = :id", "WHERE FALSE"),
+            without("insert_action", "INSERT INTO", "INSERT OR REPLACE INTO"),
+        ),
+    ),
+    Fence(
+        "a repeated accept has its own jobs only",
+        replaced(
+            applying._accepted_before,
+            lambda tx, operation: applying.Answer(
+                {"status": "accepted", "delivery": operation.id, "jobs": applying._jobs_of(tx, operation.id)}
+            ),
+            applying,
+        ),
+    ),
     Fence("a place under a limit is looked for", without("slots_taken", "count(*)", "0")),
-    Fence("a place under a limit is taken", without("take_slot", "VALUES (:holds, :job)", "SELECT :holds, :job WHERE FALSE")),
+    Fence(
+        "a place under a limit is taken",
+        without("take_slot", "VALUES (:holds, :job)", "SELECT :holds, :job WHERE FALSE"),
+    ),
     Fence("a place is given up at the end", replaced(admission.release, kept_places, admission, applying, actions)),
     Fence("a freed place lets the next in", replaced(admission.Released.promote, nothing, admission.Released)),
-    Fence("a changed limit counts who is running", replaced(membership._limit_anew, limits_first, membership)),
     Fence("a pause takes queued jobs back", replaced(admission.hold_queued, nothing, actions)),
     Fence("a forgotten task's jobs are taken back", replaced(admission.hold_queued, nothing, membership)),
     Fence("a learnt task's jobs are let go", replaced(admission.admit_blocked, nothing, membership)),
@@ -132,11 +100,10 @@ FENCES = [
     Fence("earlier due first", without("next_queued", "due_at, ")),
     Fence("a job is not begun before its time", without("due_jobs", " AND due_at <= :now")),
     Fence("an instance that stops or has ended gets nothing", replaced(applying._may_claim, lambda *_: True, applying)),
-    Fence("a new round begins at nought", without("begin_new_round", "base = attempts, ")),
     Fence("a bad operation's counts are undone", replaced(Transaction.savepoint, careless_savepoint, Transaction)),
     Fence("totals are kept", replaced(admission.move, moved_without_counting, admission, applying, actions)),
     Fence("a wish to cancel ends with the run", without("end_job", "cancelling = 0", "cancelling = cancelling")),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("fence", FENCES, ids=lambda fence: fence.name)
