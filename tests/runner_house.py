@@ -44,7 +44,7 @@ class House:
     def take(self, data: bytes) -> None:
         self.output += data
 
-    def run(self, task: str, *, calling="keywords", delivery=None, watch=None, tick=None, **arguments) -> Outcome:
+    def run(self, task: str, *, calling="keywords", delivery=None, tick=None, **arguments) -> Outcome:
         order = Order(
             job="j_1",
             task=task,
@@ -55,7 +55,7 @@ class House:
             delivery=delivery,
             created_at=time.time(),
         )
-        return self.runners[-1].call(order, self.policies.get(task, Policy()), self.take, watch or {}, tick)
+        return self.runners[-1].call(order, self.policies.get(task, Policy()), self.take, tick)
 
     @property
     def lines(self) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import select
-import socket
 
 import pytest
 
@@ -179,26 +178,16 @@ def test_a_process_left_behind_that_writes_for_ever_does_not_hold_the_end(house)
 # ── being interrupted, and ticking ────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_watched_descriptor_interrupts_the_task(house):
-    """Cancel and drain come this way: the group ends, the outcome is the watcher's, the output is kept."""
+def test_a_tick_interrupts_the_task(house):
+    """Cancel and drain come this way: the group ends, the outcome is the tick's, the output is kept."""
     runner = house.serve(
         "@task\ndef long():\n p = subprocess.Popen(['sleep', '600'])\n print(p.pid)\n print('begun')\n time.sleep(600)"
     )
-    reading, writing = socket.socketpair()
-    asked = []
 
-    def heard() -> Outcome | None:
-        reading.recv(1)
-        asked.append(1)
-        return Outcome(Ending.INTERRUPTED, error="cancelled") if len(asked) == 2 else None
+    def tick() -> Outcome | None:
+        return Outcome(Ending.INTERRUPTED, error="cancelled") if b"begun" in house.output else None
 
-    def take(data: bytes) -> None:
-        house.output += data
-        writing.send(b"xx" if b"begun" in house.output else b"")
-
-    house.take = take
-    with reading, writing:
-        outcome = house.run("long", watch={reading.fileno(): heard})
+    outcome = house.run("long", tick=tick)
     assert outcome.error == "cancelled"
     assert not runner.alive
     assert house.lines[1] == "begun"

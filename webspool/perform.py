@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -44,8 +44,7 @@ class Runner(Protocol):
         order: Order,
         policy: Policy,
         on_output: Callable[[bytes], None],
-        watch: Mapping[int, Callable[[], Outcome | None]] = ...,
-        tick: Callable[[], None] | None = ...,
+        tick: Callable[[], Outcome | None] | None = ...,
     ) -> Outcome: ...
     def kill(self) -> None: ...
 
@@ -120,8 +119,12 @@ class Performer:
         """Run the task in the runner; whatever becomes of it is an outcome."""
         self.say("attempt_started", task=order.task, job=order.job, attempt=order.attempt, number=order.number)
         assert self._runner is not None
-        watch = self._watch_for_interrupts(order.attempt)
-        return self._runner.call(order, self._policies[order.task], output.take, watch, output.hand_on)
+
+        def tick() -> Outcome | None:
+            output.hand_on()
+            return self._interruption(order.attempt)
+
+        return self._runner.call(order, self._policies[order.task], output.take, tick)
 
     # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -210,16 +213,13 @@ class Performer:
         }
         self.client.call(Operation(new_id("p"), "join", given))
 
-    def _watch_for_interrupts(self, attempt: str) -> dict[int, Callable[[], Outcome | None]]:
-        """The keeper says over our connection that this attempt is to be interrupted."""
-
-        def heard() -> Outcome | None:
-            if any(message.get("interrupt") == attempt for message in self.client.pushed()):
-                return Outcome(Ending.INTERRUPTED, error="cancelled by an operator while it ran", charge=False)
-            return None
-
-        descriptor = self.client.fileno()
-        return {} if descriptor is None else {descriptor: heard}
+    def _interruption(self, attempt: str) -> Outcome | None:
+        """What the keeper says unasked about this attempt; a keeper that began meanwhile is told where to say it."""
+        if not self.client.connected():
+            self.client.tell(Operation(new_id("h"), "present", {"process": self.post.process}))
+        if any(message.get("interrupt") == attempt for message in self.client.pushed()):
+            return Outcome(Ending.INTERRUPTED, error="cancelled by an operator while it ran", charge=False)
+        return None
 
     # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -110,6 +110,8 @@ def judge(
             return Verdict(State.SUCCEEDED)
         case Outcome(ending=Ending.DISCARDED):
             return Verdict(State.DEAD, cause=outcome.error)
+        case Outcome(ending=Ending.INTERRUPTED, charge=False, cut=False):
+            return Verdict(State.CANCELLED, charged=False, cause=outcome.error)
         case Outcome(cut=True):
             return _after_a_cut(outcome, policy, standing)
         case Outcome(ending=Ending.SNOOZED, charge=False):

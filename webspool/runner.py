@@ -16,7 +16,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from webspool import frames
@@ -27,7 +26,7 @@ from webspool.records import Ending, Order, Outcome
 from webspool.runner_process import Process
 
 OnOutput = Callable[[bytes], None]
-Watch = Mapping[int, Callable[[], Outcome | None]]
+Tick = Callable[[], Outcome | None]
 
 TICK_SECONDS = 0.1
 DYING_SECONDS = 1.0
@@ -36,7 +35,6 @@ LARGEST_PIPE = 1 << 20
 
 _LONGEST_POLL_SECONDS = 3600.0
 _BLIND_POLL_SECONDS = 0.2
-_NOTHING: Watch = MappingProxyType({})
 _READABLE, _WRITABLE = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
 _DEAF = "its process was killed: it had closed the descriptors of its runner, or become another program"
 
@@ -62,7 +60,6 @@ class Runner:
         self.retired: str | None = None
         self.control, self._output = control, output
         self._decoder = frames.Decoder()
-        self._watched: tuple[int, ...] = ()
         control.setblocking(False)
         os.set_blocking(output, False)
         self._poller = select.poll()
@@ -111,22 +108,19 @@ class Runner:
         order: Order,
         policy: Policy,
         on_output: OnOutput,
-        watch: Watch = _NOTHING,
-        tick: Callable[[], None] | None = None,
+        tick: Tick | None = None,
     ) -> Outcome:
         """Run one order and wait for its outcome, however it ends; `alive` then tells whether to start another runner.
 
-        `on_output` gets what is written, as it comes. A readable descriptor of `watch` has its function called, which
-        interrupts the task by returning an outcome. `tick` is called every 0.1 s. What one of these raises ends the
-        runner and is raised here.
+        `on_output` gets what is written, as it comes. `tick` is called every 0.1 s and interrupts the task by returning
+        an outcome. What one of these raises ends the runner and is raised here.
         """
         if not self.alive:
             self.kill()
             return never_began(self.process.end())
         try:
             self._put_stray_aside()
-            self._look_at(watch)
-            outcome = Attempt(self, order, policy, on_output, watch, tick).outcome()
+            outcome = Attempt(self, order, policy, on_output, tick).outcome()
             self.drain(on_output)
             self._end_if_due(on_output)
         except BaseException:
@@ -212,16 +206,6 @@ class Runner:
         self._poller.modify(self.control, _READABLE | _WRITABLE if data else _READABLE)
         return data
 
-    def _look_at(self, watch: Watch) -> None:
-        descriptors = tuple(watch)
-        if descriptors == self._watched:
-            return
-        for descriptor in self._watched:
-            self._poller.unregister(descriptor)
-        for descriptor in descriptors:
-            self._poller.register(descriptor, _READABLE)
-        self._watched = descriptors
-
     # ── what it writes ──────────────────────────────────────────────────────────────────────────────────────────
 
     def read_output(self, on_output: OnOutput) -> int:
@@ -262,11 +246,10 @@ class Attempt:
         order: Order,
         policy: Policy,
         on_output: OnOutput,
-        watch: Watch,
-        tick: Callable[[], None] | None,
+        tick: Tick | None,
     ) -> None:
         self.runner, self.order, self.policy = runner, order, policy
-        self.on_output, self.watch, self.tick = on_output, watch, tick
+        self.on_output, self.tick = on_output, tick
         now = time.monotonic()
         self.soft = math.inf if policy.timeout is None else now + policy.timeout
         self.hard = self.soft + policy.grace
@@ -300,7 +283,7 @@ class Attempt:
             return outcome
         if not event and self.runner.has_died(ready):
             return self._died()
-        return self._interrupted(ready)
+        return None
 
     def _answer(self) -> Outcome | None:
         heard = self.runner.receive()
@@ -318,18 +301,13 @@ class Attempt:
             return Outcome(Ending.TIMED_OUT, error=f"ended by the signal of {self._timeout()}", signal=signal.SIGUSR2)
         return outcome
 
-    def _interrupted(self, ready: Mapping[int, int]) -> Outcome | None:
-        for descriptor, heard in self.watch.items():
-            if descriptor in ready and (outcome := heard()) is not None:
-                self.runner.process.kill()
-                return outcome
-        return None
-
     def _keep_time(self) -> Outcome | None:
         now = time.monotonic()
         if now >= self.next_tick and self.tick is not None:
             self.next_tick = now + TICK_SECONDS
-            self.tick()
+            if (interrupted := self.tick()) is not None:
+                self.runner.process.kill()
+                return interrupted
         if now >= self.soft and not self.warned:
             self.warned = True
             os.kill(self.runner.pid, signal.SIGUSR2)  # the child raises TimeLimitExceeded if it is in the task still

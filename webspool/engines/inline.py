@@ -20,7 +20,6 @@ from webspool.engines.chunks import read_to_the_end
 from webspool.ledger.apply import apply
 from webspool.ledger.client import Client, piece_of
 from webspool.ledger.database import Database
-from webspool.ledger.inbox import NO_DESCRIPTOR
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
@@ -155,14 +154,7 @@ class InlineRunner:
         self._known = dict(registry.tasks)
         return {name: task.policy for name, task in self._known.items()}
 
-    def call(
-        self,
-        order: Order,
-        policy: Policy,
-        on_output: Callable[[bytes], None],
-        watch: object = None,
-        tick: object = None,
-    ) -> Outcome:
+    def call(self, order: Order, policy: Policy, on_output: Callable[[bytes], None], tick: object = None) -> Outcome:
         """Run one order."""
         task = registry.tasks.get(order.task)
         if task is None:
@@ -238,8 +230,8 @@ class _Ledger:
                     refusals.flush(tx)
         return True
 
-    def fileno(self) -> int | None:
-        return NO_DESCRIPTOR
+    def connected(self) -> bool:
+        return True
 
     def pushed(self) -> list[dict[str, Any]]:
         return []

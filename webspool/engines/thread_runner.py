@@ -13,11 +13,10 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 from webspool.calling import call, error_line
@@ -29,8 +28,7 @@ from webspool.task import TimeLimitExceeded, registry
 TICK_SECONDS = 0.1
 MOST_WRITES_WAITING = 10_000
 
-Watch = Mapping[int, Callable[[], Outcome | None]]
-_NOTHING: Watch = MappingProxyType({})
+Tick = Callable[[], Outcome | None]
 
 
 class Interrupted(BaseException):
@@ -87,16 +85,15 @@ class ThreadRunner:
         order: Order,
         policy: Policy,
         on_output: Callable[[bytes], None],
-        watch: Watch = _NOTHING,
-        tick: Callable[[], None] | None = None,
+        tick: Tick | None = None,
     ) -> Outcome:
         """Run one order and wait for its outcome.
 
-        Each function of `watch` is asked every 0.1 s and interrupts the task by returning an outcome; so is `tick`.
+        `tick` is called every 0.1 s and interrupts the task by returning an outcome.
         """
         wire = Wire()
         self._orders.put((order, wire))
-        return _Attempt(self, wire, policy, on_output, watch, tick).outcome()
+        return _Attempt(self, wire, policy, on_output, tick).outcome()
 
     def kill(self) -> None:
         """Let the thread end after what it is at; nobody waits for it."""
@@ -149,11 +146,10 @@ class _Attempt:
         wire: Wire,
         policy: Policy,
         on_output: Callable[[bytes], None],
-        watch: Watch,
-        tick: Callable[[], None] | None,
+        tick: Tick | None,
     ) -> None:
         self.runner, self.wire, self.policy = runner, wire, policy
-        self.on_output, self.watch, self.tick = on_output, watch, tick
+        self.on_output, self.tick = on_output, tick
         self.soft = math.inf if policy.timeout is None else time.monotonic() + policy.timeout
         self.hard = self.soft + policy.grace
         self.struck = False
@@ -164,9 +160,7 @@ class _Attempt:
             ended = self._hear()
             if ended is not None:
                 return self._ended(ended)
-            if self.tick is not None:
-                self.tick()
-            self._look_at_watch()
+            self._tick()
             if (lost := self._keep_time()) is not None:
                 return lost
 
@@ -197,12 +191,12 @@ class _Attempt:
             self.runner.interrupt(None)
         return self.decided or outcome
 
-    def _look_at_watch(self) -> None:
-        for heard in self.watch.values():
-            if self.decided is None and (decided := heard()) is not None:
-                self.decided = decided
-                self.hard = min(self.hard, time.monotonic() + self.policy.grace)
-                self._strike(Interrupted)
+    def _tick(self) -> None:
+        interrupted = None if self.tick is None else self.tick()
+        if self.decided is None and interrupted is not None:
+            self.decided = interrupted
+            self.hard = min(self.hard, time.monotonic() + self.policy.grace)
+            self._strike(Interrupted)
 
     def _strike(self, fault: type[BaseException]) -> None:
         self.struck = True

@@ -96,9 +96,9 @@ class Client:
         """What the keeper said unasked."""
         return [] if self.route is None else self.route.pushed()
 
-    def fileno(self) -> int | None:
-        """A descriptor that becomes readable when the keeper says something unasked, if there is one."""
-        return None if self.route is None else self.route.fileno()
+    def connected(self) -> bool:
+        """Whether the keeper, if there is one, can say something unasked."""
+        return self.route is None or self.route.connected()
 
 
 def piece_of(operation: Operation) -> Piece | None:

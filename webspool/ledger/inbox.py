@@ -12,8 +12,6 @@ from typing import Any, Protocol
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.operations import Answer, Operation
 
-NO_DESCRIPTOR = -1
-
 
 class KeeperGone(Exception):
     """The keeper did not answer; `asked` says whether the operation may have reached it."""
@@ -46,7 +44,7 @@ class Route(Protocol):
 
     def ask(self, operation: Operation) -> Answer: ...
     def tell(self, operation: Operation) -> bool: ...
-    def fileno(self) -> int | None: ...
+    def connected(self) -> bool: ...
     def pushed(self) -> list[dict[str, Any]]: ...
 
 
@@ -135,9 +133,9 @@ class QueueRoute:
             return False
         return True
 
-    def fileno(self) -> int | None:
-        """A queue has no descriptor: who watches this one asks again and again."""
-        return NO_DESCRIPTOR
+    def connected(self) -> bool:
+        """A keeper in this very process is never out of reach."""
+        return True
 
     def pushed(self) -> list[dict[str, Any]]:
         return self._inbox.take_pushed(self._process)

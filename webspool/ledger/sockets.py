@@ -84,7 +84,7 @@ class _Connection:
 
     def _request(self, message: dict[str, Any], body: bytes) -> Request:
         operation = Operation.from_frame(message, body)
-        if operation.verb in ("turn", "join"):
+        if operation.verb in ("turn", "join", "present"):
             self.inbox.connections[_process_of(operation)] = self
         return SocketRequest(self, operation, awaited=not message.get("tell", False))
 
@@ -272,10 +272,9 @@ class SocketRoute:
         connection: socket.socket = self._local.socket
         return connection
 
-    def fileno(self) -> int | None:
-        """The connection's descriptor in this thread, to wait for what is pushed; None when there is none."""
-        connection = getattr(self._local, "socket", None)
-        return None if connection is None else connection.fileno()
+    def connected(self) -> bool:
+        """Whether this thread has a connection, over which the keeper can say something unasked."""
+        return getattr(self._local, "socket", None) is not None
 
     def pushed(self) -> list[dict[str, Any]]:
         """What the keeper said unasked since the last time."""

@@ -85,7 +85,7 @@ UPDATE job SET state = :state, blocked_on = :blocked_on, due_at = :due_at WHERE 
 UPDATE job SET state = :state, blocked_on = NULL, error = :error, finished_at = :now WHERE id = :id
 
 -- name: begin_new_round
-UPDATE job SET base = attempts, interruptions = 0, finished_at = NULL WHERE id = :id
+UPDATE job SET base = attempts, interruptions = 0, finished_at = NULL, error = NULL, result = NULL WHERE id = :id
 
 -- name: ask_to_cancel
 UPDATE job SET cancelling = 1 WHERE id = :id AND state = 'running'
