@@ -11,6 +11,7 @@ import pytest
 from webspool.policy import Policy
 from webspool.records import Order, Outcome, new_id
 from webspool.runner import Program, Runner
+from webspool.task import registry
 
 LONG = 60.0
 """Seconds that no test here may need."""
@@ -63,7 +64,8 @@ class House:
 
 
 @pytest.fixture
-def house(tmp_path):
+def house(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "tasks", {})  # a runner is forked with the tasks that this process knows
     house = House(tmp_path)
     yield house
     for runner in house.runners:
