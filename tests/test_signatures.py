@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.sender_keys import judged, keys_of, signed
 from webspool.records import WebhookRequest
 from webspool.signatures import PRESETS, Scheme, Verdict, check, scheme_of, sign
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "signatures.json").read_text())
 NOW = 1_700_000_000.0
 BODY = b'{"after": "a1b2"}'
-SECRETS = {name: [] if name == "none" else ["s3cret-s3cret"] for name in PRESETS}
 SCHEMES: list[Any] = [
     *PRESETS,
     "generic:sha1:hex:",
@@ -68,7 +68,7 @@ def test_any_of_several_secrets_is_believed():
 @pytest.mark.parametrize("secrets", [[], [""], (), None, [None], 7], ids=repr)
 def test_without_a_secret_nobody_is_believed(scheme, secrets):
     """Verification fails closed, also against a proof made with the empty secret."""
-    assert check(scheme, secrets, sign(scheme, "", post()), NOW).accepted is False
+    assert judged(scheme, secrets, signed(scheme, post(), NOW), NOW).accepted is False
 
 
 def test_one_string_is_one_secret_and_not_its_letters():
@@ -134,22 +134,30 @@ def test_a_non_ascii_token_is_compared_as_bytes():
 @pytest.mark.parametrize("scheme", SCHEMES, ids=str)
 def test_what_sign_makes_check_believes(scheme):
     """The signer is the verifier's mirror, and a changed secret breaks it."""
-    signed = sign(scheme, "s3cret", post(url="/hooks/x?a=1"), event_id="e1", event_type="push")
-    assert check(scheme, ["s3cret"], signed, NOW).accepted
-    assert check(scheme, ["0ther"], signed, NOW).accepted is (scheme == "none")
+    keys = keys_of(scheme)
+    request = signed(scheme, post(url="/hooks/x?a=1"), NOW, event_id="e1", event_type="push")
+    assert judged(scheme, [keys.checking], request, NOW).accepted
+    assert judged(scheme, [keys.wrong, keys.checking], request, NOW).accepted
+    assert judged(scheme, [keys.wrong], request, NOW).accepted is (scheme == "none")
+
+
+@pytest.mark.parametrize("scheme", ["bearer", "key", "github", "generic:sha1:hex:"])
+def test_an_empty_secret_is_no_secret(scheme):
+    """Nor is a proof made with it one."""
+    assert check(scheme, [""], sign(scheme, "", post()), NOW).accepted is False
 
 
 def test_sign_names_the_event_where_the_sender_does():
     """`webspool send --event push` looks like GitHub's push."""
-    signed = sign("github", "s", post({"Content-Type": "application/json"}), event_id="e1", event_type="push")
-    assert check("github", ["s"], signed, NOW) == Verdict(True, None, "e1", "push")
-    assert ("Content-Type", "application/json") in signed.headers.pairs
+    made = sign("github", "s", post({"Content-Type": "application/json"}), event_id="e1", event_type="push")
+    assert check("github", ["s"], made, NOW) == Verdict(True, None, "e1", "push")
+    assert ("Content-Type", "application/json") in made.headers.pairs
 
 
 def test_sign_replaces_a_proof_that_is_there():
     """One header, whatever its case was."""
-    signed = sign("github", "s", post({"x-hub-signature-256": "sha256=00", "X-A": "b"}))
-    assert [name for name, _ in signed.headers.pairs] == ["X-A", "X-Hub-Signature-256"]
+    made = sign("github", "s", post({"x-hub-signature-256": "sha256=00", "X-A": "b"}))
+    assert [name for name, _ in made.headers.pairs] == ["X-A", "X-Hub-Signature-256"]
 
 
 def test_a_scheme_of_ones_own_is_data():

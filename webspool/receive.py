@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -44,6 +44,9 @@ REFUSALS = {
 }
 
 
+Secrets = tuple[tuple[str, ...], tuple[str, ...]]
+
+
 class Ledger(Protocol):
     """Where operations are made durable: `call` raises LedgerUnavailable, for `tell` nobody waits."""
 
@@ -65,24 +68,37 @@ class Receiver:
     """Receives for every source of one instance.
 
     `resolve` turns a secret's reference into the secret, once per source; `bodies` is the folder of what is too big
-    for the ledger's rows; `max_body` is in bytes.
+    for the ledger's rows; `max_body` is in bytes; `public_url` is the base of the addresses that senders know.
     """
 
-    def __init__(self, ledger: Ledger, resolve: Callable[[str], str], bodies: Path, *, max_body: int, say: Say) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        resolve: Callable[[str], str],
+        bodies: Path,
+        *,
+        max_body: int,
+        say: Say,
+        public_url: str | None = None,
+    ) -> None:
         self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
-        self._secrets: dict[Source, tuple[str, ...]] = {}
+        self.public_url = public_url
+        self._secrets: dict[Source, Secrets] = {}
 
     def receive(self, source: Source, request: WebhookRequest, remote: str | None) -> Reply:
         """Verify a webhook and make it durable. Never raises for anything a sender does."""
-        if request.method not in source.methods:
+        if request.method not in source.methods and request.method not in source.asking:
             return self.refuse(source, "method_not_allowed", request, remote)
         if len(request.body) > self.cap(source):
             return self.refuse(source, "payload_too_large", request, remote)
-        verdict = check(source.scheme, self._secrets_of(source), request, time.time())
+        secrets, tokens = self._secrets_of(source)
+        verdict = check(source.scheme, secrets, self._addressed(source, request), time.time(), tokens=tokens)
         if not verdict.accepted:
             return self.refuse(source, verdict.cause or "signature_invalid", request, remote)
         if verdict.reply is not None:
             return Reply(verdict.reply.status, {}, verdict.reply.headers, verdict.reply.body)
+        if request.method not in source.methods:  # this method is only for asking
+            return self.refuse(source, "method_not_allowed", request, remote)
         if fault := _unreadable(source, request):
             return self.refuse(source, "unparsable_body", request, remote, detail=fault)
         return self._accept(source, request, verdict, remote)
@@ -119,16 +135,25 @@ class Receiver:
         """The largest body this source takes, in bytes."""
         return self.max_body if source.max_body is None else source.max_body
 
-    def _secrets_of(self, source: Source) -> tuple[str, ...]:
+    def _secrets_of(self, source: Source) -> Secrets:
         known = self._secrets.get(source)
         if known is None:
             try:
-                known = tuple(self.resolve(reference) for reference in source.secrets)
+                known = self._resolved(source.secrets), self._resolved(source.tokens)
             except (WebspoolError, ValueError, OSError):
                 self.say("secret_unreadable", source=source.name)
-                return ()
+                return (), ()
             self._secrets[source] = known
         return known
+
+    def _resolved(self, references: Sequence[str]) -> tuple[str, ...]:
+        return tuple(self.resolve(reference) for reference in references)
+
+    def _addressed(self, source: Source, request: WebhookRequest) -> WebhookRequest:
+        """The request under the address that the sender knows, for a sender that signs it."""
+        if self.public_url is None or not source.scheme.reads_url:
+            return request
+        return replace(request, url=self.public_url.rstrip("/") + request.url)
 
     def _accept(self, source: Source, request: WebhookRequest, verdict: Verdict, remote: str | None) -> Reply:
         event_type = self._type_of(source, request, verdict)

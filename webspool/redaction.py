@@ -16,6 +16,7 @@ URL_HEADERS = frozenset(
     {"referer", "x-original-url", "x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-envoy-original-path"}
 )
 KEY_FIELDS = frozenset({"key", "sig", "signature", "auth"})
+HUB_PLACE = "query:hub.verify_token"
 LIKE_A_KEY = re.compile(r"(?<=/)(?=[^/]*[0-9A-Z])[A-Za-z0-9._~%-]{16,}(?=/|$)")
 
 
@@ -34,7 +35,7 @@ def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> list[list
 
 def safe_url(url: str, scheme: Scheme | None) -> str:
     """The URL to store. Of an unknown scheme (no source has the address) whatever may be a key is masked."""
-    if scheme is not None and not scheme.sends_secret:
+    if scheme is not None and not scheme.sends_secret and scheme.handshake is None:
         return storable(url)
     path, mark, query = url.partition("#")[0].partition("?")
     return storable(_safe_path(path, scheme) + mark + "&".join(_safe_field(pair, scheme) for pair in query.split("&")))
@@ -57,13 +58,13 @@ def _names_a_secret(name: str) -> bool:
 def _header_places(scheme: Scheme | None) -> frozenset[str]:
     if scheme is None or not scheme.sends_secret:
         return frozenset()
-    return frozenset(place.partition(":")[2].lower() for place in scheme.places if place.startswith("header:"))
+    return frozenset(place.partition(":")[2].lower() for place in scheme.secret_places if place.startswith("header:"))
 
 
 def _safe_path(path: str, scheme: Scheme | None) -> str:
     if scheme is None:
         return LIKE_A_KEY.sub(MASK, path)
-    return f"{path.rpartition('/')[0]}/{MASK}" if "path" in scheme.places else path
+    return f"{path.rpartition('/')[0]}/{MASK}" if "path" in scheme.secret_places else path
 
 
 def _safe_field(pair: str, scheme: Scheme | None) -> str:
@@ -72,5 +73,5 @@ def _safe_field(pair: str, scheme: Scheme | None) -> str:
     if scheme is None:
         secret = _names_a_secret(plain) or plain.lower() in KEY_FIELDS
     else:
-        secret = f"query:{plain}" in scheme.places
+        secret = f"query:{plain}" in (*scheme.secret_places, HUB_PLACE)
     return f"{name}{mark}{MASK}" if secret and value else pair

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
 from webspool.records import WebhookRequest
-from webspool.signatures import PRESETS, Scheme, scheme_of
+from webspool.signatures import PRESETS, Scheme, methods_of, scheme_of
 from webspool.task import Task, takes_one_delivery
 
 EVERY = "*"
@@ -29,8 +29,9 @@ class Source:
 
     `path` is /hooks/<name> unless given; a last segment "<key>" holds the secret of verify="key". `verify` is a
     preset's name or a Scheme, `secrets` references (env:NAME, file:PATH, credential:NAME, literal:...), of which any
-    may match. `on` maps patterns over the event type to a task or a list of tasks: "*" is every event, also one
-    without a type, DEFAULT what no other pattern took. `redelivery="retry"` runs a dead job again when its event is
+    may match; `tokens` are references to what a handshake compares: a verify token, a topic. `on` maps patterns over
+    the event type to a task or a list of tasks: "*" is every event, also one without a type, DEFAULT what no other
+    pattern took. `redelivery="retry"` runs a dead job again when its event is
     sent once more, "ignore" does not. `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes
     any. `event_type(request)` names the event where the sender does not. `max_body` is in bytes, `keep_days` and
     `keep_body_days` are days; None means the instance's own.
@@ -41,6 +42,7 @@ class Source:
     verify: str | Scheme
     path: str = ""
     secrets: Sequence[str] = field(default=(), repr=False)
+    tokens: Sequence[str] = field(default=(), repr=False)
     on: Mapping[str, Starts] = field(default_factory=dict)
     methods: Sequence[str] = ("POST",)
     redelivery: str = "retry"
@@ -53,6 +55,7 @@ class Source:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", str(self.path or f"/hooks/{self.name}"))
         object.__setattr__(self, "secrets", _several(self.secrets))
+        object.__setattr__(self, "tokens", _several(self.tokens))
         object.__setattr__(self, "methods", _several(self.methods))
 
     @property
@@ -66,9 +69,12 @@ class Source:
         scheme = scheme_of(self.verify)
         if scheme is None:
             raise ValueError(f"source {self.name}: verify is {self.verify!r}, which is no scheme")
-        if self.keyed or "path" not in scheme.places:
-            return scheme
-        return replace(scheme, places=tuple(place for place in scheme.places if place != "path"))
+        return scheme if self.keyed else scheme.without_path()
+
+    @cached_property
+    def asking(self) -> frozenset[str]:
+        """The methods by which the sender may ask its handshake's question."""
+        return methods_of(self.scheme.handshake)
 
     def tasks_for(self, event_type: str | None) -> list[Task[Any, Any]]:
         """The tasks that an event of this type starts, each once, in the table's order."""
@@ -91,7 +97,7 @@ class Source:
             yield f"the name {self.name!r} is not 1 to 64 of a-z, 0-9, - and _, with a letter or digit at both ends"
         if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", self.path.removesuffix(KEY)):
             yield f'the path {self.path!r} is not like "/hooks/name" or "/hooks/name/<key>"'
-        if self.keyed and (scheme := scheme_of(self.verify)) is not None and "path" not in scheme.places:
+        if self.keyed and (scheme := scheme_of(self.verify)) is not None and not scheme.reads_path:
             yield f'the path holds <key>, which verify={self.verify!r} does not look at; use verify="key"'
         if strange := [method for method in self.methods if method not in METHODS]:
             yield f"the method {strange[0]!r} is none of {', '.join(METHODS)}"
@@ -108,9 +114,12 @@ class Source:
             yield f'verify={self.verify!r} needs secrets=["env:..."]; to take anything from anybody say verify="none"'
         if not scheme.needs_secret and self.secrets:
             yield 'secrets are given, but verify="none" looks at none'
-        for number, secret in enumerate(self.secrets, 1):
-            if not isinstance(secret, str) or not secret.startswith(REFERENCES):
-                yield f"secret {number} is not a reference; {REFERENCE_HINT}"
+        for what, references in (("secret", self.secrets), ("token", self.tokens)):
+            for number, reference in enumerate(references, 1):
+                if not isinstance(reference, str) or not reference.startswith(REFERENCES):
+                    yield f"{what} {number} is not a reference; {REFERENCE_HINT}"
+        if self.tokens and scheme.handshake is None:
+            yield f"tokens are given, but verify={self.verify!r} has no handshake that compares one"
 
     def _setting_faults(self) -> Iterable[str]:
         for setting, allowed in (("redelivery", ("retry", "ignore")), ("payload", ("auto", "raw"))):

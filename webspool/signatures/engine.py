@@ -1,29 +1,31 @@
-"""Checking a request against a scheme, and signing one the way its sender would. No I/O, no clock."""
+"""Checking a request against a scheme. No I/O, no clock: the time, and certificates, are arguments."""
 
 from __future__ import annotations
 
-import base64
+import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from urllib.parse import quote, unquote_to_bytes
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
-from webspool.records import Headers, WebhookRequest
+from webspool.records import WebhookRequest
+from webspool.signatures import handshakes, tokens
+from webspool.signatures.algorithms import any_equal, encoded, matches
+from webspool.signatures.handshakes import Answer
+from webspool.signatures.messages import messages
+from webspool.signatures.places import Reading, found_in
 from webspool.signatures.presets import scheme_of
 from webspool.signatures.scheme import Scheme
+from webspool.signatures.times import seconds_of
 
 MISSING = "signature_missing"
 INVALID = "signature_invalid"
-KEY_IN_PATH = "<key>"
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a sender's handshake wants to hear."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
+OUTSIDE = "timestamp_outside_window"
+PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9:/._-]{1,512}")
+MAX_PROOFS = 32
+MAX_ITEMS = 1000
+MAX_NAME_BYTES = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,132 +39,223 @@ class Verdict:
     reply: Answer | None = None
 
 
-def check(scheme: str | Scheme, secrets: Iterable[str], request: WebhookRequest, now: float) -> Verdict:
+def check(
+    scheme: str | Scheme,
+    secrets: Iterable[str],
+    request: WebhookRequest,
+    now: float,
+    *,
+    tokens: Iterable[str] = (),
+    certificates: Mapping[str, str] | None = None,
+) -> Verdict:
     """Whether `request` carries the proof that `scheme` asks for, made with any of `secrets`.
 
-    `now` is Unix seconds. Never raises: what cannot be read is not accepted.
+    `now` is Unix seconds. `tokens` are what handshakes compare (a verify token, a topic), `certificates` PEM texts by
+    the address that `certificate_wanted` told. Never raises: what cannot be read is not accepted.
     """
     try:
         known = scheme_of(scheme)
-        return Verdict(False, INVALID) if known is None else _judged(known, secrets, request)
+        if known is None:
+            return Verdict(False, INVALID)
+        if known.plain:
+            return _judged_plainly(known, _several(secrets), request)
+        return _judged(known, _several(secrets), Reading(request), now, tokens, certificates or {})
     except Exception:  # a sender's bytes or a user's own Scheme must not become a 5xx
         return Verdict(False, INVALID)
 
 
-def sign(
-    scheme: str | Scheme,
-    secret: str,
-    request: WebhookRequest,
-    *,
-    event_id: str | None = None,
-    event_type: str | None = None,
-) -> WebhookRequest:
-    """`request` with the proof that `scheme` asks for, and the event's id and type where the sender puts them.
-
-    A key goes where the URL says <key>, else into the query. Raises ValueError for an unknown scheme.
-    """
+def certificate_wanted(scheme: str | Scheme, request: WebhookRequest) -> str | None:
+    """The address of the certificate that the request wants to be checked with, if the scheme trusts its host."""
     known = scheme_of(scheme)
-    if known is None:
-        raise ValueError(f"{scheme!r} is no scheme")
-    for place, value in ((known.event_id, event_id), (known.event_type, event_type)):
-        if place is not None and value is not None:
-            request = _with(request, place, value)
-    if not known.needs_secret:
-        return request
-    proof = known.prefix + _proof(known, secret.encode(), request.body).decode()
-    return _with(request, _best_place(known, request), proof)
-
-
-def _judged(scheme: Scheme, secrets: Iterable[str], request: WebhookRequest) -> Verdict:
-    if scheme.needs_secret:
-        given = [found for place in scheme.places for found in _read(place, request)]
-        if not any(given):
-            return Verdict(False, MISSING)
-        if not _matches(scheme, given, _keys(secrets), request.body):
-            return Verdict(False, INVALID)
-    return Verdict(True, None, _named(scheme.event_id, request), _named(scheme.event_type, request))
-
-
-def _keys(secrets: Iterable[str]) -> list[bytes]:
-    several = [secrets] if isinstance(secrets, str) else secrets  # one string must not become one-letter secrets
-    return [secret.encode("utf-8", "surrogatepass") for secret in several if secret]
-
-
-def _matches(scheme: Scheme, given: list[bytes], keys: list[bytes], body: bytes) -> bool:
-    prefix = scheme.prefix.encode()
-    bare = [text[len(prefix) :] for text in given if text[: len(prefix)].lower() == prefix.lower()]
-    found = False
-    for key in keys:
-        proof = _proof(scheme, key, body)
-        for text in bare:
-            found |= hmac.compare_digest(text, proof)
-    return found
-
-
-def _proof(scheme: Scheme, key: bytes, body: bytes) -> bytes:
-    if scheme.sends_secret:
-        return key
-    digest = hmac.digest(key, body, scheme.algorithm)
-    return base64.b64encode(digest) if scheme.encoding == "base64" else digest.hex().encode()
-
-
-def _named(place: str | None, request: WebhookRequest) -> str | None:
-    if place is None:
+    if known is None or known.certificate is None:
         return None
-    value = next(iter(_read(place, request)), b"")
-    return value.decode("utf-8", "replace").strip() or None
-
-
-def _read(place: str, request: WebhookRequest) -> Iterable[bytes]:
-    kind, _, name = place.partition(":")
-    if kind == "header":
-        return _readings(request.headers.get(name, ""))
-    path, _, query = request.url.partition("#")[0].partition("?")
-    if kind == "path":
-        return [_unquoted(path.rpartition("/")[2])]
-    return _query_values(query, name)
-
-
-def _readings(text: str) -> list[bytes]:
-    """The bytes a header's text stands for: servers hand them over as Latin-1, whatever they were."""
-    if text.isascii():
-        return [text.encode()]
-    utf8 = text.encode("utf-8", "surrogatepass")
     try:
-        return [text.encode("latin-1"), utf8]
-    except UnicodeEncodeError:
-        return [utf8]
+        return _trusted_address(known, Reading(request))
+    except Exception:  # whatever cannot be read is no address
+        return None
 
 
-def _query_values(query: str, name: str) -> Iterator[bytes]:
-    wanted = name.encode()
-    for pair in query.split("&"):
-        field_name, _, value = pair.partition("=")
-        if _unquoted(field_name) == wanted:
-            yield _unquoted(value.replace("+", " "))
+def _judged_plainly(scheme: Scheme, secrets: list[str], request: WebhookRequest) -> Verdict:
+    """What `_judged` comes to for one HMAC over the raw body in one header: most of the traffic, in half the time."""
+    header = request.headers.get(scheme.places[0][7:], "").encode("utf-8", "surrogatepass")
+    prefix = scheme.prefix.encode()
+    if not header:
+        return Verdict(False, MISSING)
+    found = False
+    if header[: len(prefix)].lower() == prefix.lower():
+        for secret in secrets:
+            key = secret.encode("utf-8", "surrogatepass")
+            made = encoded(hmac.digest(key, request.body, scheme.algorithm), scheme.encoding)
+            found |= hmac.compare_digest(header[len(prefix) :], made)
+    if not found:
+        return Verdict(False, INVALID)
+    reading = Reading(request)
+    return Verdict(True, None, _named(scheme.event_id, reading), _named(scheme.event_type, reading))
 
 
-def _unquoted(text: str) -> bytes:
-    return unquote_to_bytes(text.encode("utf-8", "surrogatepass"))
+def _judged(
+    scheme: Scheme,
+    secrets: list[str],
+    reading: Reading,
+    now: float,
+    spoken: Iterable[str],
+    certificates: Mapping[str, str],
+) -> Verdict:
+    if scheme.handshake is not None:
+        asked = handshakes.greeted(scheme.handshake, reading, secrets, _several(spoken))
+        if asked is not None:
+            return Verdict(False, asked) if isinstance(asked, str) else Verdict(True, reply=asked)
+    worst = MISSING
+    for way in scheme.ways:
+        cause, secret = _proven(way, secrets, reading, now, certificates)
+        if cause is None:
+            return _accepted(scheme, way, secret, reading)
+        worst = cause if worst != OUTSIDE and cause != MISSING else worst
+    return Verdict(False, worst)
 
 
-def _best_place(scheme: Scheme, request: WebhookRequest) -> str:
-    if "path" in scheme.places and KEY_IN_PATH in request.url:
-        return "path"
-    return next(place for place in scheme.places if place != "path")
+def _several(given: Iterable[str]) -> list[str]:
+    """One string must not become one-letter secrets; the empty one is none."""
+    return [each for each in ([given] if isinstance(given, str) else given) if each]
 
 
-def _with(request: WebhookRequest, place: str, value: str) -> WebhookRequest:
-    kind, _, name = place.partition(":")
-    if kind == "header":
-        others = [pair for pair in _pairs(request) if pair[0].lower() != name.lower()]
-        return replace(request, headers=Headers([*others, (name, value)]))
-    if kind == "path":
-        return replace(request, url=request.url.replace(KEY_IN_PATH, quote(value, safe="")))
-    joint = "&" if "?" in request.url else "?"
-    return replace(request, url=f"{request.url}{joint}{quote(name)}={quote(value, safe='')}")
+def _proven(
+    way: Scheme, secrets: list[str], reading: Reading, now: float, certificates: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """Why this way does not prove the request, or None and the secret that does."""
+    if way.algorithm == "none":
+        return None, ""
+    if way.each is None:
+        return _proven_once(way, secrets, reading, now, certificates)
+    items = list(found_in(reading.document, way.each))
+    if not items or len(items) > MAX_ITEMS:
+        return MISSING, ""
+    judged = [_proven_once(way, secrets, reading.within(item), now, certificates) for item in items]
+    return next((each for each in judged if each[0] is not None), judged[0])
 
 
-def _pairs(request: WebhookRequest) -> Iterable[tuple[str, str]]:
-    headers = request.headers
-    return headers.pairs if isinstance(headers, Headers) else headers.items()
+def _proven_once(
+    way: Scheme, secrets: list[str], reading: Reading, now: float, certificates: Mapping[str, str]
+) -> tuple[str | None, str]:
+    given = [value for place in way.places for value in reading.values(place)]
+    if not any(given):
+        return MISSING, ""
+    items = given if not way.separator else _items(way, given)
+    time = None if way.time is None else _time_text(way, items, reading)
+    if way.time is not None and time is None:
+        return MISSING, ""
+    proofs = _bare(way.prefix.encode(), items)
+    secret = next((each for each in secrets if _fits(way, each, reading, proofs, time, now, certificates)), None)
+    if secret is None or not _same_digest(way, reading):
+        return INVALID, ""
+    if time is not None and not _in_window(way, time, now):
+        return OUTSIDE, ""
+    return None, secret
+
+
+def _items(way: Scheme, given: list[bytes]) -> list[bytes]:
+    separator = way.separator.encode()
+    return [item.strip() for text in given for item in text.split(separator, MAX_PROOFS)[:MAX_PROOFS]]
+
+
+def _bare(prefix: bytes, items: list[bytes]) -> list[bytes]:
+    if not prefix:
+        return items
+    length, lower = len(prefix), prefix.lower()
+    return [text[length:] for text in items if text[:length].lower() == lower]
+
+
+def _time_text(way: Scheme, items: list[bytes], reading: Reading) -> bytes | None:
+    place = way.time or ""
+    if place.startswith("part:"):
+        return next(iter(_bare(place[5:].encode() + b"=", items)), None)
+    return reading.first(place)
+
+
+def _fits(
+    way: Scheme,
+    secret: str,
+    reading: Reading,
+    proofs: list[bytes],
+    time: bytes | None,
+    now: float,
+    certificates: Mapping[str, str],
+) -> bool:
+    """Whether this secret made one of the proofs; a secret that is no key for this way made none."""
+    try:
+        if way.algorithm.startswith("jwt-"):
+            return any([_token_fits(way, secret, reading, text, now) for text in proofs[:MAX_PROOFS]])
+        key, kind = secret, way.key
+        if way.certificate is not None:
+            key, kind = certificates[_trusted_address(way, reading) or ""], "pem"
+        found = [
+            matches(way.algorithm, way.encoding, kind, key, text, proofs)
+            for text in messages(way, reading, secret, time)
+        ]
+        return any(found)
+    except (ValueError, KeyError):
+        return False
+
+
+def _token_fits(way: Scheme, secret: str, reading: Reading, token: bytes, now: float) -> bool:
+    claims = tokens.claims_of(token, way.algorithm, way.key, secret)
+    return claims is not None and tokens.timely(claims, now, way.tolerance)
+
+
+def _same_digest(way: Scheme, reading: Reading) -> bool:
+    if way.digest is None:
+        return True
+    body = hashlib.sha256(reading.request.body).hexdigest().encode()
+    return any_equal([(reading.first(way.digest) or b"").lower()], body)
+
+
+def _in_window(way: Scheme, time: bytes, now: float) -> bool:
+    if not way.tolerance:
+        return True
+    seconds = seconds_of(time, way.unit)
+    return seconds is not None and abs(now - seconds) <= way.tolerance
+
+
+def _trusted_address(way: Scheme, reading: Reading) -> str | None:
+    """A certificate's address when it is https, on the very host that the scheme names, and nothing else."""
+    address = (reading.first(way.certificate or "") or b"").decode("ascii")
+    parts = urlsplit(address)
+    plain = parts.scheme == "https" and any(re.fullmatch(host, parts.netloc) for host in way.hosts)
+    return address if plain and PLAIN_ADDRESS.fullmatch(address) else None
+
+
+def _accepted(scheme: Scheme, way: Scheme, secret: str, reading: Reading) -> Verdict:
+    if scheme.handshake is not None:
+        reply = handshakes.answered(scheme.handshake, reading, secret)
+        if reply is not None:
+            return Verdict(True, reply=reply)
+    event_id = _named(way.event_id or scheme.event_id, reading, whole=True)
+    if event_id is None and way.time is not None:
+        event_id = _digest_id(way, reading)
+    return Verdict(True, None, event_id, _named(way.event_type or scheme.event_type, reading))
+
+
+def _named(places: str | tuple[str, ...] | None, reading: Reading, *, whole: bool = False) -> str | None:
+    """What the sender calls the event: the values in these places, with dots between; `whole`: all of them or none."""
+    if places is None:
+        return None
+    if isinstance(places, str):
+        return _short(reading.text(places)) or None
+    found = [reading.text(place) for place in places]
+    return None if whole and not all(found) else _short(".".join(text for text in found if text)) or None
+
+
+def _short(name: str) -> str:
+    if len(name) * 4 <= MAX_NAME_BYTES:
+        return name
+    raw = name.encode("utf-8", "surrogatepass")
+    return name if len(raw) <= MAX_NAME_BYTES else f"sha256-{hashlib.sha256(raw).hexdigest()}"
+
+
+def _digest_id(way: Scheme, reading: Reading) -> str | None:
+    """An id for an event without one: the same bytes signed at the same time are the same event."""
+    given = [value for place in way.places for value in reading.values(place)]
+    time = _time_text(way, _items(way, given) if way.separator else given, reading)
+    if not time:
+        return None
+    return "sha256-" + hashlib.sha256(time + b"." + reading.request.body).hexdigest()

@@ -1,0 +1,223 @@
+"""Where a request holds something: header, query, path, body field. Reading it, and putting it there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
+
+from webspool.errors import UnparsableBody
+from webspool.records import Headers, WebhookRequest, parse_json
+
+KEY_IN_PATH = "<key>"
+KINDS = ("header", "query", "body")
+FORM = "application/x-www-form-urlencoded"
+MAX_FIELDS = 10_000
+
+
+def bare(place: str) -> str:
+    """The name of a place without its kind."""
+    return place.partition(":")[2]
+
+
+def is_place(place: object) -> bool:
+    """Whether this is "header:NAME", "query:NAME", "body:FIELD" or "path", or several with | between."""
+    if not isinstance(place, str):
+        return False
+    return all(each == "path" or (each.partition(":")[0] in KINDS and bare(each) != "") for each in place.split("|"))
+
+
+def places_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """The places that name an event: none, one, or several that are joined."""
+    if given is None:
+        return ()
+    return (given,) if isinstance(given, str) else given
+
+
+class Reading:
+    """One request, read as far as a scheme asks: the body is parsed once, and only for a scheme that looks inside."""
+
+    __slots__ = ("_document", "_parsed", "request")
+
+    def __init__(self, request: WebhookRequest) -> None:
+        self.request = request
+        self._parsed = False
+        self._document: Any = None
+
+    def within(self, document: Any) -> Reading:
+        """The same request with one item of the body as its document."""
+        inner = Reading(self.request)
+        inner._parsed, inner._document = True, document
+        return inner
+
+    @property
+    def document(self) -> Any:
+        """What the body says: JSON, a form's fields, or the JSON in a form's field `payload`; None when unreadable."""
+        if not self._parsed:
+            self._parsed, self._document = True, document_of(self.request)
+        return self._document
+
+    def values(self, place: str) -> list[bytes]:
+        """What stands in a place: several values for a repeated field or a header of doubtful encoding."""
+        if "|" in place:
+            return next((found for each in place.split("|") if any(found := self.values(each))), [])
+        kind, _, name = place.partition(":")
+        if kind == "header":
+            return _readings(self.request.headers.get(name, ""))
+        if kind == "body":
+            return [_text(value) for value in found_in(self.document, name)]
+        path, _, query = self.request.url.partition("#")[0].partition("?")
+        if kind == "path":
+            return [_unquoted(path.rpartition("/")[2])]
+        return list(_query_values(query, name))
+
+    def first(self, place: str) -> bytes | None:
+        """The first value in a place; None when nothing is there."""
+        if "*" in place:
+            return b",".join(self.values(place)) or None
+        return next((value for value in self.values(place) if value), None)
+
+    def text(self, place: str) -> str:
+        """The first value in a place as text; empty when nothing is there."""
+        if place.startswith("header:") and "|" not in place:
+            value = self.request.headers.get(place[7:], "")
+            if value.isascii():
+                return value.strip()
+        return (self.first(place) or b"").decode("utf-8", "replace").strip()
+
+
+def document_of(request: WebhookRequest) -> Any:
+    """The body as JSON or form fields; None when it is neither."""
+    if is_form(request):
+        fields = form_fields(request)
+        return _parsed_json(fields[0][1].encode()) if [name for name, _ in fields] == ["payload"] else dict(fields)
+    return _parsed_json(request.body)
+
+
+def _parsed_json(text: bytes) -> Any:
+    try:
+        return parse_json(text, "the webhook")
+    except UnparsableBody:
+        return None
+
+
+def is_form(request: WebhookRequest) -> bool:
+    """Whether the body says it is a URL-encoded form."""
+    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == FORM
+
+
+def form_fields(request: WebhookRequest) -> list[tuple[str, str]]:
+    """A form's fields in their order. Raises ValueError when there are too many."""
+    text = request.body.decode("utf-8", "replace")
+    return parse_qsl(text, keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
+
+
+def found_in(document: Any, path: str) -> Iterator[Any]:
+    """Every value at a dotted path of a JSON document."""
+    step, _, rest = path.partition(".")
+    for value in _steps(document, step):
+        if rest:
+            yield from found_in(value, rest)
+        elif value is not None:
+            yield value
+
+
+def _steps(document: Any, step: str) -> Iterable[Any]:
+    if isinstance(document, dict):
+        return document.values() if step == "*" else ([document[step]] if step in document else [])
+    if isinstance(document, list):
+        if step == "*":
+            return document
+        return document[int(step) : int(step) + 1] if step.isascii() and step.isdigit() else []
+    return []
+
+
+def _text(value: Any) -> bytes:
+    """A JSON value as the sender would sign it: text as it is, the rest as JSON writes it."""
+    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "replace")
+
+
+def _readings(text: str) -> list[bytes]:
+    """The bytes a header's text stands for: servers hand them over as Latin-1, whatever they were."""
+    if text.isascii():
+        return [text.encode()]
+    utf8 = text.encode("utf-8", "surrogatepass")
+    try:
+        return [text.encode("latin-1"), utf8]
+    except UnicodeEncodeError:
+        return [utf8]
+
+
+def _query_values(query: str, name: str) -> Iterator[bytes]:
+    wanted = name.encode()
+    for pair in query.split("&"):
+        field_name, _, value = pair.partition("=")
+        if _unquoted(field_name) == wanted:
+            yield _unquoted(value.replace("+", " "))
+
+
+def _unquoted(text: str) -> bytes:
+    return unquote_to_bytes(text.encode("utf-8", "surrogatepass"))
+
+
+# ── putting something there ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def put(request: WebhookRequest, place: str, value: str) -> WebhookRequest:
+    """The request with a value in a place. A body that holds no fields stays as it is."""
+    kind, _, name = place.partition("|")[0].partition(":")
+    if kind == "header":
+        others = [pair for pair in _pairs(request) if pair[0].lower() != name.lower()]
+        return replace(request, headers=Headers([*others, (name, value)]))
+    if kind == "body":
+        return _with_field(request, name, value)
+    if kind == "path":
+        return replace(request, url=request.url.replace(KEY_IN_PATH, quote(value, safe="")))
+    joint = "&" if "?" in request.url else "?"
+    return replace(request, url=f"{request.url}{joint}{quote(name)}={quote(value, safe='')}")
+
+
+def _with_field(request: WebhookRequest, path: str, value: Any) -> WebhookRequest:
+    if is_form(request):
+        others = [pair for pair in form_fields(request) if pair[0] != path]
+        return replace(request, body=urlencode([*others, (path, value)]).encode())
+    document = document_of(request) if request.body else {}
+    if not isinstance(document, dict):
+        return request
+    put_in(document, path, value)
+    return with_document(request, document)
+
+
+def with_document(request: WebhookRequest, document: Any) -> WebhookRequest:
+    """The request with this JSON for a body."""
+    return replace(request, body=json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def put_in(document: Any, path: str, value: Any) -> None:
+    """Set the value at a dotted path, making what is missing on the way; numbers and * are items of a list."""
+    step, _, rest = path.partition(".")
+    listed = _is_index(step)
+    where: Any = 0 if step == "*" else int(step) if listed else step
+    if isinstance(document, list) and listed:
+        document.extend({} for _ in range(where + 1 - len(document)))
+    elif not isinstance(document, dict) or listed:
+        return
+    if not rest:
+        document[where] = value
+        return
+    usual: Any = [] if _is_index(rest.partition(".")[0]) else {}
+    if isinstance(document, dict) and not isinstance(document.get(where), dict | list):
+        document[where] = usual
+    put_in(document[where], rest, value)
+
+
+def _is_index(step: str) -> bool:
+    return step == "*" or (step.isascii() and step.isdigit() and len(step) < 4)
+
+
+def _pairs(request: WebhookRequest) -> Iterable[tuple[str, str]]:
+    headers = request.headers
+    return headers.pairs if isinstance(headers, Headers) else headers.items()
