@@ -69,7 +69,12 @@ class Webspool:
         self.config, self.engine = config, engine
         self.client: Client = engine.client
         self.receiver = Receiver(
-            self.client, config.secret, config.var / "bodies", max_body=config.max_body, say=self.say
+            self.client,
+            config.secret,
+            config.var / "bodies",
+            max_body=config.max_body,
+            say=self.say,
+            public_url=config.public_url,
         )
 
     def begin(self) -> None:
@@ -115,11 +120,16 @@ class Webspool:
 
     def _secret_faults(self, source: Source) -> list[str]:
         found = []
-        for reference in source.secrets:
+        for number, reference in enumerate((*source.secrets, *source.tokens), 1):
             try:
-                self.config.secret(reference)
+                secret = self.config.secret(reference)
             except ConfigurationError as fault:
                 found.append(f"source {source.name}: {fault.where}: {'; '.join(fault.faults)}")
+                continue
+            if number <= len(source.secrets):
+                found += [
+                    f"source {source.name}: secret {number}: {fault}" for fault in source.scheme.secret_faults(secret)
+                ]
         return found
 
     def counts(self) -> dict[str, int]:

@@ -76,7 +76,7 @@ def _whole(length: int) -> bytes:
 
 def _chunked(source: Source, cap: int, engine: Reading) -> bytes:
     """uWSGI reads an unparsable chunk as the end of the body: only a signature tells that all has come."""
-    if not source.scheme.needs_secret or source.scheme.sends_secret:
+    if not source.scheme.covers_body:
         raise Refused("length_required")
     try:
         body = engine.read_chunked(request.environ, cap, BODY_SECONDS)

@@ -15,7 +15,7 @@ from webspool.config import Config
 from webspool.engines.inline import InlineEngine, Ran
 from webspool.extension import Verbs, Webspool
 from webspool.records import Headers, WebhookRequest
-from webspool.signatures import sign
+from webspool.signatures import named, sign
 from webspool.source import Source
 from webspool.task import registry
 from webspool.telemetry import silent
@@ -86,7 +86,9 @@ def signed_request(
         Headers([("Content-Type", content_type)]),
         _bytes(body),
     )
-    signed = sign(known.verify, used, request, event_id=event_id or str(uuid4()), event_type=event)
+    names = event_id or (None if named(known.verify, request)[0] else str(uuid4()))
+    base = _instance().config.public_url if isinstance(registry.instance, Webspool) else None
+    signed = sign(known.verify, used, request, event_id=names, event_type=event, base=(base or "").rstrip("/"))
     headers = list(cast(Headers, signed.headers).pairs)
     return {"path": signed.url, "method": signed.method, "headers": headers, "data": signed.body}
 

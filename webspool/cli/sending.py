@@ -15,7 +15,7 @@ from webspool.config import Address, Config
 from webspool.errors import WebspoolError
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.records import Headers, WebhookRequest
-from webspool.signatures import sign
+from webspool.signatures import named, sign
 from webspool.source import Source
 
 SECONDS = 30.0
@@ -29,6 +29,10 @@ class NotImportable(WebspoolError):
     """The app {app} cannot be imported: {why}. See where: webspool check"""
 
 
+class NotSignable(WebspoolError):
+    """A webhook of {source} cannot be signed: {why}. Where the source holds a public key, name the private: --secret"""
+
+
 class UnknownSource(WebspoolError):
     """There is no source {source} in this instance; there are: {known}."""
 
@@ -40,6 +44,7 @@ class UnknownSource(WebspoolError):
 @click.option("--file", "file", type=click.File("rb"), help="The body; - is standard input.")
 @click.option("--data", help="The body as text. Default: {}.")
 @click.option("--content-type", default="application/json", show_default=True, help="The body's kind.")
+@click.option("--secret", help="A reference to sign with (env:NAME, file:PATH): where the source holds a public key.")
 @click.option("--url", help="The instance's base address. Default: where WEBSPOOL_BIND listens.")
 def send(
     source: str,
@@ -48,6 +53,7 @@ def send(
     file: Any,
     data: str | None,
     content_type: str,
+    secret: str | None,
     url: str | None,
 ) -> None:
     """Sign a webhook with the source's own secret, send it to the running instance, print the answer."""
@@ -57,7 +63,13 @@ def send(
     config = chosen_config()
     known = _source(config, source)
     request = WebhookRequest(_method(known), known.path, Headers([("Content-Type", content_type)]), body)
-    signed = sign(known.verify, _secret(config, known), request, event_id=event_id or str(uuid4()), event_type=event)
+    event_id = event_id or (None if named(known.verify, request)[0] else str(uuid4()))
+    base = (config.public_url or url or config.address.url or "http://localhost").rstrip("/")
+    try:
+        used = config.secret(secret) if secret else _secret(config, known)
+        signed = sign(known.verify, used, request, event_id=event_id, event_type=event, base=base)
+    except ValueError as fault:
+        raise NotSignable(source=source, why=fault) from None
     status, answer = _post(signed, config.address, url)
     click.echo(answer.rstrip())
     if not 200 <= status < 300:

@@ -64,6 +64,18 @@ def check(
         return Verdict(False, INVALID)
 
 
+def named(scheme: str | Scheme, request: WebhookRequest) -> tuple[str | None, str | None]:
+    """The event's id and type where the sender names them, without asking for a proof. Never raises."""
+    known = scheme_of(scheme)
+    if known is None:
+        return None, None
+    try:
+        reading = Reading(request)
+        return _named(known.event_id, reading, whole=True), _named(known.event_type, reading)
+    except Exception:  # what cannot be read is no name
+        return None, None
+
+
 def certificate_wanted(scheme: str | Scheme, request: WebhookRequest) -> str | None:
     """The address of the certificate that the request wants to be checked with, if the scheme trusts its host."""
     known = scheme_of(scheme)

@@ -26,11 +26,13 @@ def sign(
     event_type: str | None = None,
     now: float | None = None,
     private_key: str | None = None,
+    base: str = "",
 ) -> WebhookRequest:
     """`request` with the proof that `scheme` asks for, and the event's id and type where the sender puts them.
 
     A key goes where the URL says <key>, else into the query. `now` is Unix seconds, else the clock's. For a public
-    key's scheme `secret` is the private key; where a certificate proves, `private_key` is its. Raises ValueError for
+    key's scheme `secret` is the private key; where a certificate proves, `private_key` is its.
+    `base` is what the sender has before the request's own path, for senders that sign addresses. Raises ValueError for
     an unknown scheme, and for a secret or a body with which it cannot be signed.
     """
     known = scheme_of(scheme)
@@ -38,6 +40,7 @@ def sign(
         raise ValueError(f"{scheme!r} is no scheme")
     now = time.time() if now is None else now
     faults = []
+    request = replace(request, url=base + request.url)
     for way in known.ways:
         whole = replace(
             way,
@@ -45,7 +48,8 @@ def sign(
             event_type=way.event_type or known.event_type,
         )
         try:
-            return _signed(whole, secret, _named(whole, request, event_id, event_type), now, private_key)
+            signed = _signed(whole, secret, _named(whole, request, event_id, event_type), now, private_key)
+            return replace(signed, url=signed.url[len(base) :])
         except ValueError as fault:
             faults.append(str(fault))
     raise ValueError(faults[0])
