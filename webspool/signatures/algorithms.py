@@ -1,4 +1,4 @@
-"""Proofs: made, and compared in constant time. One function for each kind of algorithm, both ways."""
+"""Proofs: made, and compared in constant time."""
 
 from __future__ import annotations
 
@@ -7,30 +7,46 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
-from typing import Any
-
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
 
 from webspool.signatures import keys
 
 MAX_PUBLIC_TRIES = 8
-HASHES: dict[str, hashes.HashAlgorithm] = {
-    "sha1": hashes.SHA1(),  # noqa: S303 - what Amazon SNS signs with unless told otherwise
-    "sha256": hashes.SHA256(),
-    "sha512": hashes.SHA512(),
-}
+
+
+def is_public(algorithm: str) -> bool:
+    """Whether the algorithm is one of public keys."""
+    return algorithm.startswith(("ed25519", "ecdsa", "rsa"))
 
 
 def matches(algorithm: str, encoding: str, kind: str, secret: str, message: bytes, given: list[bytes]) -> bool:
     """Whether any of the proofs `given` is one of `secret` over `message`. Raises ValueError for a bad secret."""
-    if algorithm.startswith(("ed25519", "ecdsa", "rsa")):
-        key = keys.public_key(algorithm, kind, secret)
-        tried = given[:MAX_PUBLIC_TRIES]
-        return any([verified(key, algorithm, raw, message) for raw in map(_raw(encoding), tried) if raw is not None])
+    if is_public(algorithm):
+        return any([public_fits(algorithm, encoding, kind, secret, message, text) for text in given[:MAX_PUBLIC_TRIES]])
     made = symmetric(algorithm, encoding, kind, secret, message)
     return made is not None and any_equal(given, made)
+
+
+def public_fits(algorithm: str, encoding: str, kind: str, secret: str, message: bytes, given: bytes) -> bool:
+    """Whether `given` is a signature of the key whose public half `secret` is. Raises ValueError for a bad secret."""
+    from webspool.signatures import public_keys
+
+    key = public_keys.public_key(algorithm, kind, secret)
+    raw = decoded(given, encoding)
+    return raw is not None and public_keys.verified(key, algorithm, raw, message)
+
+
+def public_made(algorithm: str, kind: str, secret: str, message: bytes) -> bytes:
+    """A signature with the private key that `secret` is. Raises ValueError when it is none."""
+    from webspool.signatures import public_keys
+
+    return public_keys.signature(public_keys.private_key(algorithm, kind, secret), algorithm, message)
+
+
+def public_key_faults(algorithm: str, kind: str, secret: str) -> None:
+    """Raises ValueError, without the secret, when it is no public key for this algorithm."""
+    from webspool.signatures import public_keys
+
+    public_keys.public_key(algorithm, kind, secret)
 
 
 def any_equal(given: Iterable[bytes], made: bytes) -> bool:
@@ -55,42 +71,9 @@ def symmetric(algorithm: str, encoding: str, kind: str, secret: str, message: by
 
 def made(algorithm: str, encoding: str, kind: str, secret: str, message: bytes) -> bytes:
     """The sender's proof. Raises ValueError for a secret with which none can be made."""
-    if algorithm.startswith(("ed25519", "ecdsa", "rsa")):
-        return encoded(signature(keys.private_key(algorithm, kind, secret), algorithm, message), encoding)
+    if is_public(algorithm):
+        return encoded(public_made(algorithm, kind, secret, message), encoding)
     return symmetric(algorithm, encoding, kind, secret, message) or b""
-
-
-def signature(key: Any, algorithm: str, message: bytes) -> bytes:
-    """A private key's signature."""
-    if algorithm in ("ed25519", "eddsa"):
-        return bytes(key.sign(message))
-    if algorithm in ("ecdsa-p256", "es256"):
-        return bytes(key.sign(message, ec.ECDSA(hashes.SHA256())))
-    return bytes(key.sign(message, _padding(algorithm), _hash(algorithm)))
-
-
-def verified(key: Any, algorithm: str, given: bytes, message: bytes) -> bool:
-    """Whether a signature is the public key's."""
-    try:
-        if algorithm in ("ed25519", "eddsa"):
-            key.verify(given, message)
-        elif algorithm in ("ecdsa-p256", "es256"):
-            key.verify(given, message, ec.ECDSA(hashes.SHA256()))
-        else:
-            key.verify(given, message, _padding(algorithm), _hash(algorithm))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def _hash(algorithm: str) -> hashes.HashAlgorithm:
-    return HASHES.get(algorithm.rpartition("-")[2], HASHES["sha256"])
-
-
-def _padding(algorithm: str) -> padding.AsymmetricPadding:
-    if algorithm in ("rsa-pss-sha256", "ps256"):
-        return padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256().digest_size)
-    return padding.PKCS1v15()
 
 
 def encoded(digest: bytes, encoding: str) -> bytes:
@@ -114,7 +97,3 @@ def decoded(text: bytes, encoding: str) -> bytes | None:
         return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
         return None
-
-
-def _raw(encoding: str) -> Any:
-    return lambda text: decoded(text, encoding)

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Self
 
 from webspool.signatures import keys
+from webspool.signatures.algorithms import public_key_faults
 from webspool.signatures.places import is_place, places_in
 from webspool.signatures.template import Template, names_in, parsed
 
@@ -199,8 +200,8 @@ def _covers(way: Scheme) -> bool:
 
 def _secret_fault(way: Scheme, secret: str) -> str | None:
     try:
-        if way.certificate is None and (way.asymmetric or way.algorithm in ("jwt-hs256", "jwt-hs512")):
-            keys.usable(way.algorithm, way.key, secret)
+        if way.asymmetric and way.certificate is None:
+            public_key_faults(way.algorithm.removeprefix("jwt-"), way.key, secret)
         elif not keys.decoded(way.key if way.certificate is None else "utf8", secret):
             return "the secret is empty"
     except ValueError as fault:

@@ -6,12 +6,10 @@ import hmac
 import json
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-
 from webspool.errors import UnparsableBody
 from webspool.records import parse_json
 from webspool.signatures import keys
-from webspool.signatures.algorithms import decoded, encoded, signature, verified
+from webspool.signatures.algorithms import decoded, encoded, public_fits, public_made
 
 MAX_BYTES = 16 << 10
 SECONDS = 300
@@ -58,22 +56,13 @@ def _object(part: bytes) -> dict[str, Any] | None:
 
 
 def _fits(name: str, kind: str, secret: str, text: bytes, proof: bytes) -> bool:
-    if name.startswith("hs"):
-        key = keys.decoded(kind, secret)
-        return bool(key) and hmac.compare_digest(proof, hmac.digest(key, text, f"sha{name[2:]}"))
-    key = keys.public_key(f"jwt-{name}", kind, secret)
-    if name == "es256":
-        if len(proof) != 64:
-            return False
-        proof = encode_dss_signature(int.from_bytes(proof[:32]), int.from_bytes(proof[32:]))
-    return verified(key, name, proof, text)
+    if not name.startswith("hs"):
+        return public_fits(name, "base64url", kind, secret, text, encoded(proof, "base64url"))
+    key = keys.decoded(kind, secret)
+    return bool(key) and hmac.compare_digest(proof, hmac.digest(key, text, f"sha{name[2:]}"))
 
 
 def _proof(name: str, kind: str, secret: str, text: bytes) -> bytes:
-    if name.startswith("hs"):
-        return hmac.digest(keys.decoded(kind, secret), text, f"sha{name[2:]}")
-    made = signature(keys.private_key(f"jwt-{name}", kind, secret), name, text)
-    if name != "es256":
-        return made
-    r, s = decode_dss_signature(made)
-    return r.to_bytes(32) + s.to_bytes(32)
+    if not name.startswith("hs"):
+        return public_made(name, kind, secret, text)
+    return hmac.digest(keys.decoded(kind, secret), text, f"sha{name[2:]}")
