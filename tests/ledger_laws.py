@@ -22,6 +22,7 @@ TABLES = (
     "slot",
     "pause",
     "action",
+    "refusal",
     "counter",
 )
 

@@ -130,7 +130,7 @@ class Keeper:
         self._write_output(requests)
         for request, answer in answers:
             request.answer(answer)
-        self.rescuer.meet(requests)
+        self.rescuer.meet([request for request, _ in answers])
         self._tell(requests)
 
     def _tell(self, requests: list[Request]) -> None:

@@ -129,7 +129,15 @@ def _judged(row: Row, outcome: Outcome, now: float) -> dict[str, Any]:
 
 def _member(row: Row) -> Member:
     process, instance, _pid, _start, runner_pid, runner_start = row
-    return Member(process, instance or "", Identity.read(process), runner_pid or 0, runner_start or 0)
+    return Member(process, instance or "", _identity(process), runner_pid or 0, runner_start or 0)
+
+
+def _identity(process: str) -> Identity:
+    """Who that is; a name that says nothing is no process that runs."""
+    try:
+        return Identity.read(process)
+    except ValueError:
+        return Identity("unreadable", 0, 0)
 
 
 def _joined(given: dict[str, Any]) -> Member:

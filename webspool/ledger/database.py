@@ -84,13 +84,16 @@ class Transaction:
     def savepoint(self) -> Iterator[None]:
         """A part that is undone alone when it raises."""
         before = dict(self.changes)
+        self.connection.execute("SAVEPOINT part")
         try:
-            with self.connection:
-                yield
+            yield
         except BaseException:
             self.changes = before
             self.forget_what_was_read()
+            if self.connection.in_transaction:  # at a full disk SQLite has undone the whole transaction by itself
+                self.connection.execute("ROLLBACK TO part; RELEASE part")
             raise
+        self.connection.execute("RELEASE part")
 
     def write_counters(self) -> None:
         for name, change in self.changes.items():

@@ -1,0 +1,544 @@
+"""The keeper's laws: batches, deadlines, parked claims, time, and its door."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conditions import wait_until
+from tests.fire import House, NoEngine
+from tests.ledger_laws import breaches
+from tests.operations import accept, act, end_of, join, refuse, spool, start, stop, turn
+from webspool import frames
+from webspool.errors import LedgerUnavailable
+from webspool.keep import Keeper
+from webspool.keep import keeper as keeping
+from webspool.ledger.client import Client
+from webspool.ledger.inbox import KeeperGone, QueuedRequest, QueueInbox, QueueRoute
+from webspool.ledger.operations import Answer, Operation
+from webspool.ledger.output import Piece, read_pieces
+from webspool.ledger.refusals import KEPT_A_KIND
+from webspool.ledger.sockets import SocketInbox, SocketRoute
+from webspool.policy import Policy
+from webspool.processes import Identity
+from webspool.records import Ending, Outcome, State, new_id
+from webspool.telemetry import silent
+
+TASKS = {"free": Policy()}
+ME = str(Identity.of(os.getpid()))
+HERE, THERE = f"{ME}#1", f"{ME}#2"
+SUCCEEDED = Outcome(Ending.SUCCEEDED)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    made = House(tmp_path)
+    Client(made.ledger, made.outputs, None).call(start())
+    Client(made.ledger, made.outputs, None).call(join(HERE, TASKS))
+    return made
+
+
+class Hand:
+    """A keeper turned by hand, round by round, with a queue as its door."""
+
+    def __init__(self, house: House) -> None:
+        self.house, self.inbox = house, QueueInbox()
+        self.happenings: list[tuple[str, dict[str, Any]]] = []
+        self.keeper = Keeper(house.folders, self.inbox, NoEngine(), self._say, "the-instance")
+
+    def _say(self, happening: str, /, **facts: Any) -> None:
+        self.happenings.append((happening, facts))
+
+    def put(self, *operations: Operation) -> list[QueuedRequest]:
+        requests = [QueuedRequest(operation) for operation in operations]
+        for request in requests:
+            self.inbox.put(request)
+        return requests
+
+    def batch(self, *operations: Operation) -> list[Answer | str | None]:
+        """One round for these operations: the answer of each, why it failed, or None when there is none yet."""
+        requests = self.put(*operations)
+        self.keeper.round()
+        return [outcome_of(request) for request in requests]
+
+    def order(self, process: str = HERE) -> dict[str, Any]:
+        (answer,) = self.batch(turn(process))
+        assert isinstance(answer, Answer)
+        order: dict[str, Any] = answer.values["order"]
+        return order
+
+
+def outcome_of(request: QueuedRequest) -> Answer | str | None:
+    return request._why or request._answer
+
+
+def values_of(request: QueuedRequest) -> dict[str, Any]:
+    answer = outcome_of(request)
+    assert isinstance(answer, Answer), answer
+    return answer.values
+
+
+@pytest.fixture
+def hand(house: House) -> Iterator[Hand]:
+    made = Hand(house)
+    yield made
+    if made.keeper.broken is None:
+        made.keeper.run(lambda: True)
+
+
+# ── batches ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_bad_operation_fails_alone_and_its_batch_survives(hand: Hand) -> None:
+    """A verb nobody knows, a value no row can hold, a field that is missing: each is told why."""
+    good, spooled = accept("free"), spool("free")
+    bad = [
+        Operation("x_1", "dance", {}),
+        accept("free", source=None),
+        spool("free", priority=1 << 70),
+        replace(accept("free"), arguments={}),
+        act("explode", "j_1"),
+    ]
+    answers = hand.batch(bad[0], good, *bad[1:], spooled)
+    assert [isinstance(answer, Answer) for answer in answers] == [False, True, False, False, False, False, True]
+    assert all(isinstance(answer, str) for answer in answers if not isinstance(answer, Answer))
+    seen = hand.house.seen()
+    assert [row["id"] for row in seen.delivery] == [good.id]
+    assert len(seen.job) == 2
+    assert not breaches(seen)
+
+
+def a_late_operation_is_not_done(hand: Hand) -> None:
+    """Its caller has given it up, and may have done it directly."""
+    late = replace(accept("free"), deadline=time.monotonic() - 0.001)
+    (answer,) = hand.batch(late)
+    assert answer is None
+    assert hand.house.seen().delivery == []
+
+
+def a_claim_given_up_takes_no_job_away(hand: Hand) -> None:
+    """A process claimed, heard nothing, claimed directly and runs: the first claim, found later, changes nothing."""
+    given_up = replace(turn(HERE), deadline=time.monotonic() - 0.001)
+    direct = Client(hand.house.ledger, hand.house.outputs, None)
+    direct.call(accept("free"))
+    order = direct.call(turn(HERE)).values["order"]
+    hand.batch(given_up)
+    (job,) = hand.house.seen().job
+    assert job["attempt"] == order["attempt"], "a running job was taken away"
+
+
+def an_end_undone_with_its_batch_is_not_told_as_kept(hand: Hand) -> None:
+    """Its process has to tell it again, or its job would run twice."""
+    hand.batch(accept("free"))
+    ending = turn(HERE, end=end_of(hand.order(), SUCCEEDED))
+    connection = hand.keeper.database.connection
+    (pages,) = connection.execute("PRAGMA page_count").fetchone() or (0,)
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    requests = hand.put(ending, accept("free", body=b"x" * 1_000_000))
+    hand.keeper.round()
+    assert [request._why for request in requests] == ["the disk is full"] * 2
+    assert requests[0]._answer is None, "an end that was undone was told as kept"
+    connection.execute("PRAGMA max_page_count = 1000000")
+    (again,) = hand.put(ending)
+    hand.keeper.round()
+    assert [job["state"] for job in hand.house.seen().job] == [State.SUCCEEDED]
+    assert outcome_of(again) is None, "it waits for its next job now"
+
+
+def a_claim_that_may_have_nothing_holds_up_no_other(hand: Hand) -> None:
+    """An instance that stops has claims waiting still; a job goes to whoever may have it."""
+    hand.batch(start("the-next", host="elsewhere"))
+    stopping, going = hand.put(turn(HERE), turn(THERE, instance="the-next"))
+    hand.keeper.round()
+    hand.batch(stop())
+    (accepted,) = hand.batch(accept("free"))
+    assert isinstance(accepted, Answer)
+    assert outcome_of(stopping) is None
+    assert outcome_of(going) is not None, "the claim behind it waits"
+    assert values_of(going)["order"]["job"] == accepted.values["jobs"][0]["id"]
+
+
+LAWS = [
+    a_late_operation_is_not_done,
+    a_claim_given_up_takes_no_job_away,
+    an_end_undone_with_its_batch_is_not_told_as_kept,
+    a_claim_that_may_have_nothing_holds_up_no_other,
+]
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_the_law_holds(law: Callable[[Hand], None], hand: Hand) -> None:
+    """Each is broken by taking its fence out, below."""
+    law(hand)
+
+
+def without_deadlines(patch: pytest.MonkeyPatch) -> None:
+    kept = Keeper._apply
+
+    def careless(self: Keeper, tx: Any, request: Any) -> Any:
+        request.operation = replace(request.operation, deadline=float("inf"))
+        return kept(self, tx, request)
+
+    patch.setattr(Keeper, "_apply", careless)
+
+
+def sent_away_all(patch: pytest.MonkeyPatch) -> None:
+    def careless(self: Keeper, requests: list[Any], why: str) -> None:
+        for request in requests:
+            request.fail(why)
+        self._send_away(list(self.parked))
+
+    patch.setattr(Keeper, "_give_up", careless)
+
+
+def first_in_line_only(patch: pytest.MonkeyPatch) -> None:
+    def careless(self: Keeper, tx: Any, requests: Any) -> Iterator[Any]:
+        while self.parked and (claimed := keeping.claim(tx, self.parked[0].wanted)):
+            yield self.parked.popleft().request, Answer({"kept": True, "order": claimed[0]}, claimed[1])
+
+    patch.setattr(Keeper, "_serve_parked", careless)
+
+
+FENCES = [
+    (without_deadlines, a_late_operation_is_not_done),
+    (without_deadlines, a_claim_given_up_takes_no_job_away),
+    (sent_away_all, an_end_undone_with_its_batch_is_not_told_as_kept),
+    (first_in_line_only, a_claim_that_may_have_nothing_holds_up_no_other),
+]
+
+
+@pytest.mark.parametrize(("remove", "law"), FENCES, ids=lambda each: each.__name__)
+def test_without_its_fence_the_law_is_broken(
+    remove: Callable[[pytest.MonkeyPatch], None],
+    law: Callable[[Hand], None],
+    hand: Hand,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each fence taken out once."""
+    remove(monkeypatch)
+    with pytest.raises(AssertionError):
+        law(hand)
+
+
+# ── parked claims and time ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_parked_claim_is_answered_by_the_transaction_that_accepts(hand: Hand) -> None:
+    """No wake-up is needed: the round that answers the sender answers the spooler."""
+    (claim,) = hand.put(turn(HERE))
+    hand.keeper.round()
+    assert outcome_of(claim) is None
+    (accepted,) = hand.batch(accept("free", body=b"hello"))
+    assert isinstance(accepted, Answer)
+    answer = outcome_of(claim)
+    assert isinstance(answer, Answer)
+    assert (answer.values["order"]["job"], answer.body) == (accepted.values["jobs"][0]["id"], b"hello")
+
+
+def test_a_parked_claim_is_answered_with_nothing_when_there_is_no_job(hand: Hand) -> None:
+    """So that its spooler knows that the keeper lives, and looks whether it is to stop."""
+    (claim,) = hand.put(turn(HERE))
+    wait_until(lambda: hand.keeper.round() or outcome_of(claim))
+    assert values_of(claim) == {"kept": True, "order": None}
+    assert hand.house.seen().attempt == []
+
+
+def test_each_parked_claim_is_answered_at_its_own_time(hand: Hand) -> None:
+    """One with a short deadline is not kept waiting by one with a long deadline before it."""
+    patient, hasty = hand.put(turn(HERE), replace(turn(THERE), deadline=time.monotonic() + 0.3))
+    wait_until(lambda: hand.keeper.round() or outcome_of(hasty))
+    assert outcome_of(patient) is None
+    assert time.monotonic() < hasty.operation.deadline
+
+
+def test_the_end_of_a_keeper_sends_every_parked_claim_away(hand: Hand) -> None:
+    """Nobody is left waiting for an answer that cannot come."""
+    (claim,) = hand.put(turn(HERE))
+    hand.keeper.round()
+    hand.keeper.run(lambda: True)
+    assert values_of(claim)["order"] is None
+    hand.keeper.broken = "closed by this test"
+
+
+def test_a_claim_whose_caller_is_gone_gets_no_job(hand: Hand) -> None:
+    """The job goes to the next one."""
+    gone, here = hand.put(turn(THERE), turn(HERE))
+    hand.keeper.round()
+    gone.gone = True
+    hand.batch(accept("free"))
+    assert values_of(gone)["order"] is None
+    assert values_of(here)["order"] is not None
+
+
+def test_a_scheduled_job_is_given_out_when_its_time_has_come(hand: Hand) -> None:
+    """The timer is the keeper's own, and the spooler that waits gets it in the same transaction."""
+    due_at = time.time() + 0.2
+    (claim,) = hand.put(turn(HERE))
+    hand.batch(spool("free", due_at=due_at))
+    assert outcome_of(claim) is None
+    wait_until(lambda: hand.keeper.round() or outcome_of(claim))
+    assert time.time() >= due_at
+    assert values_of(claim)["order"] is not None
+
+
+def test_a_job_that_was_spooled_directly_is_found_by_the_next_tick_or_claim(hand: Hand) -> None:
+    """Who writes without the keeper cannot tell it."""
+    (claim,) = hand.put(turn(HERE))
+    hand.keeper.round()
+    Client(hand.house.ledger, hand.house.outputs, None).call(spool("free"))
+    wait_until(lambda: hand.keeper.round() or outcome_of(claim))
+    assert values_of(claim)["order"] or hand.order()
+
+
+def test_who_runs_a_job_that_is_cancelled_is_told_each_second_until_it_ends(hand: Hand) -> None:
+    """A message that is lost is said again."""
+    hand.batch(join(HERE, TASKS), accept("free"))
+    order = hand.order()
+    hand.batch(act("cancel", order["job"]))
+    route = QueueRoute(hand.inbox, HERE)
+    for _ in range(2):
+        told = wait_until(lambda: hand.keeper.round() or route.pushed())
+        assert {"interrupt": order["attempt"]} in told
+
+
+# ── what may be lost ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_refusals_are_counted_all_and_kept_the_last_of_each_kind(hand: Hand) -> None:
+    """Strangers do not drive the writer: they wait for the tick, at most a hundred at once, a hundred a kind."""
+    route = QueueRoute(hand.inbox)
+    for number in range(1, 4):
+        for _ in range(250):
+            route.tell(refuse())
+        wait_until(lambda told=250 * number: hand.keeper.round() or refused(hand) == told)
+    route.tell(refuse("payload_too_large"))
+    wait_until(lambda: hand.keeper.round() or refused(hand) == 751)
+    kinds = [row["cause"] for row in hand.house.seen().refusal]
+    assert kinds.count("signature_invalid") == KEPT_A_KIND
+    assert kinds.count("payload_too_large") == 1
+
+
+def refused(hand: Hand) -> int:
+    return hand.house.seen().counters.get("deliveries.refused", 0)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"source": 1}, refuse().arguments | {"headers": 5, "source": None}])
+def test_a_refusal_that_cannot_be_written_is_lost_and_nothing_else_is(hand: Hand, arguments: dict[str, Any]) -> None:
+    """It does not fail the same tick for ever."""
+    hand.inbox.put(QueuedRequest(Operation("r_1", "refuse", arguments), awaited=False))
+    for _ in range(2):
+        hand.keeper.round()
+    assert isinstance(hand.batch(accept("free"))[0], Answer)
+    QueueRoute(hand.inbox).tell(refuse())
+    wait_until(lambda: hand.keeper.round() or hand.house.seen().refusal)
+
+
+def test_output_that_is_told_is_kept_and_what_is_none_hurts_nobody(hand: Hand) -> None:
+    """Nothing waits for it."""
+    piece = Piece("a_1", 1, 1, 5.0, b"\x00line\n")
+    route = QueueRoute(hand.inbox)
+    route.tell(Operation("o_1", "output", {"output": piece.placed()}, piece.bytes))
+    hand.keeper.round()
+    for broken in ({"attempt": "a_1"}, {"colour": 1}, "text", piece.placed() | {"number": None}):
+        route.tell(Operation("o_2", "output", {"output": broken}, b"x"))
+        hand.keeper.round()
+    assert read_pieces(hand.house.outputs, "a_1") == [piece]
+
+
+# ── without the keeper ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_operation_is_done_directly_when_the_keeper_is_gone(house: House) -> None:
+    """By the same function, under the same id; never a keeper, a dead one, and one that hangs."""
+    inbox = QueueInbox()
+    hanging = Client(house.ledger, house.outputs, QueueRoute(inbox))
+    operation = accept("free")
+    hanging.call(operation, patience=0.01)
+    inbox.close()
+    for client in (hanging, house.client()):
+        assert client.call(operation).values["delivery"] == operation.id
+    assert (hanging.direct_calls, len(house.seen().delivery)) == (2, 1)
+
+
+class Served:
+    """A keeper in a thread, with a socket as its door."""
+
+    def __init__(self, house: House, inbox: SocketInbox) -> None:
+        self.house, self.inbox = house, inbox
+        self._end = threading.Event()
+        self.keeper = Keeper(house.folders, inbox, NoEngine(), silent, "the-instance")
+        self._thread = threading.Thread(target=self.keeper.run, args=(self._end.is_set,), daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._end.set()
+        SocketRoute(self.house.keeper).tell(Operation("x", "look", {}))
+        self._thread.join(10)
+        assert not self._thread.is_alive(), "the keeper hangs"
+        self.inbox.close()
+
+
+@pytest.fixture
+def served(house: House) -> Iterator[Served]:
+    made = Served(house, SocketInbox(house.keeper))
+    yield made
+    made.close()
+
+
+def through_the_keeper(house: House) -> Client:
+    """A client that fails rather than going directly."""
+    client = house.client()
+    client.call(accept("free"), patience=10)
+    assert client.direct_calls == 0
+    return client
+
+
+def test_a_claim_and_its_end_go_through_the_socket(served: Served) -> None:
+    """Body, answer and all, without one direct call."""
+    client = served.house.client()
+    body = os.urandom(200_000)
+    client.call(accept("free", body=body), patience=10)
+    answer = client.call(turn(HERE), patience=10)
+    assert answer.body == body
+    client.call(turn(HERE, end=end_of(answer.values["order"], SUCCEEDED), claim=False), patience=10)
+    assert [job["state"] for job in served.house.seen().job] == [State.SUCCEEDED]
+    assert client.direct_calls == 0
+
+
+def test_a_spooler_hears_over_its_connection_that_its_job_is_cancelled(served: Served) -> None:
+    """Unasked, and between two of its own questions."""
+    client = served.house.client()
+    client.call(join(HERE, TASKS), patience=10)
+    client.call(accept("free"), patience=10)
+    order = client.call(turn(HERE), patience=10).values["order"]
+    served.house.client().call(act("cancel", order["job"]), patience=10)
+    assert wait_until(client.pushed)[0] == {"interrupt": order["attempt"]}
+
+
+def test_a_caller_that_has_asked_a_keeper_which_ends_goes_on_directly(house: House) -> None:
+    """The end of the connection tells it, at once."""
+    served = Served(house, SocketInbox(house.keeper))
+    client = through_the_keeper(house)
+    served.close()
+    client.call(accept("free"), patience=600)
+    assert client.direct_calls == 1
+
+
+def test_the_next_keeper_waits_until_the_first_has_gone(served: Served) -> None:
+    """One keeper at a time, by a lock that dies with its process."""
+    with pytest.raises(LedgerUnavailable, match="another keeper"):
+        SocketInbox(served.house.keeper, lock_seconds=0)
+
+
+def test_the_door_is_the_owners_alone(served: Served) -> None:
+    """A folder of mode 0700."""
+    assert served.house.keeper.stat().st_mode & 0o777 == 0o700
+
+
+GARBAGE = [
+    b"\xff" * 64,
+    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    frames.encode({}),
+    frames.encode({"id": "x", "do": "accept"}),
+    frames.encode({"id": 5, "do": "accept", "with": {}, "by": None}),
+    frames.encode({"id": "x", "do": "turn", "with": [], "by": None}),
+    frames.encode({"id": "x", "do": "turn", "with": {"claim": 7}, "by": None}),
+    frames.encode({"id": "x", "do": "accept", "with": {}, "by": "tomorrow"}),
+    b"\x00\x00\x00\x02\x00\x00\x00\x00[]",
+    b"\x00\x00\x00\x05\x00\x00\x00\x00{nope",
+]
+
+
+@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
+def test_who_sends_garbage_loses_its_connection_and_nobody_else_does(served: Served, garbage: bytes) -> None:
+    """Another caller's connection, and the keeper, live on."""
+    client = through_the_keeper(served.house)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(10)
+        stranger.connect(str(served.house.keeper / "keeper.sock"))
+        stranger.sendall(garbage)
+        assert stranger.recv(1) == b""
+    client.call(accept("free"), patience=10)
+    assert client.direct_calls == 0
+
+
+ODD = [
+    {"do": "turn", "with": {"end": {"attempt": "a"}, "claim": None}},
+    {"do": "join", "with": {"process": "nobody"}},
+    {"do": "join", "with": join("nobody").arguments},
+    {"do": "join", "with": join("b:x:y").arguments},
+    {"do": "accept", "with": {"jobs": 3}},
+    {"do": 7, "with": {}},
+    {"do": None, "with": {"claim": {}}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
+def test_an_operation_that_makes_no_sense_is_answered_and_the_keeper_lives_on(served: Served, odd: Any) -> None:
+    """Whatever it says."""
+    client = through_the_keeper(served.house)
+    with socket.socket(socket.AF_UNIX) as stranger:
+        stranger.settimeout(10)
+        stranger.connect(str(served.house.keeper / "keeper.sock"))
+        stranger.sendall(frames.encode(odd | {"id": "x", "by": None}))
+        ((answer, _),) = frames.Decoder().feed(stranger.recv(1 << 16))
+    assert answer["id"] == "x"
+    client.call(accept("free"), patience=10)
+    assert client.direct_calls == 0
+
+
+def test_a_client_that_reads_nothing_does_not_hold_up_the_keeper(served: Served) -> None:
+    """Its answers wait for it, more than any socket holds; others are served meanwhile."""
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.connect(str(served.house.keeper / "keeper.sock"))
+        asked = [accept("free", event_id="e") for _ in range(3000)]
+        deaf.sendall(b"".join(operation.frame() for operation in asked))
+        client = through_the_keeper(served.house)
+        decoder, heard = frames.Decoder(), 0
+        while heard < len(asked):
+            heard += len(decoder.feed(deaf.recv(1 << 16)))
+    client.call(accept("free"), patience=10)
+    assert client.direct_calls == 0
+
+
+def test_a_folder_with_a_long_name_has_a_door_too(tmp_path: Path) -> None:
+    """A socket's address has 108 bytes; whoever knocks in vain leaves no descriptor open."""
+    house = House(tmp_path / ("x" * 120))
+    house.root.mkdir()
+    Client(house.ledger, house.outputs, None).call(start())
+    house.keeper.mkdir()
+    for _ in range(3):
+        open_before = len(os.listdir("/proc/self/fd"))
+        with pytest.raises(KeeperGone):
+            SocketRoute(house.keeper).ask(replace(accept("free"), deadline=time.monotonic() + 5))
+        assert len(os.listdir("/proc/self/fd")) == open_before
+    served = Served(house, SocketInbox(house.keeper))
+    through_the_keeper(house)
+    served.close()
+
+
+def test_an_answer_that_comes_late_is_known_by_its_id_and_dropped(tmp_path: Path) -> None:
+    """The caller gets its own answer, the first of that id, though others came before and after it."""
+    operation = replace(accept("free"), deadline=time.monotonic() + 10)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "keeper.sock"))
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            connection.recv(1 << 16)
+            said = [(new_id("t"), "other"), (operation.id, "mine"), (operation.id, "again"), (new_id("t"), "other")]
+            connection.sendall(b"".join(frames.encode({"id": id, "is": {"whose": whose}}) for id, whose in said))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert SocketRoute(tmp_path).ask(operation).values == {"whose": "mine"}
+        thread.join()
