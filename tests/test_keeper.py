@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,20 +15,16 @@ from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.ledger_laws import breaches
 from tests.operations import accept, act, end_of, join, refuse, spool, start, stop, turn
-from webspool import frames
-from webspool.errors import LedgerUnavailable
 from webspool.keep import Keeper
 from webspool.keep import keeper as keeping
 from webspool.ledger.client import Client
-from webspool.ledger.inbox import KeeperGone, QueuedRequest, QueueInbox, QueueRoute
+from webspool.ledger.inbox import QueuedRequest, QueueInbox, QueueRoute
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece, read_pieces
 from webspool.ledger.refusals import KEPT_A_KIND
-from webspool.ledger.sockets import SocketInbox, SocketRoute
 from webspool.policy import Policy
 from webspool.processes import Identity
-from webspool.records import Ending, Outcome, State, new_id
-from webspool.telemetry import silent
+from webspool.records import Ending, Outcome, State
 
 TASKS = {"free": Policy()}
 ME = str(Identity.of(os.getpid()))
@@ -366,179 +360,3 @@ def test_an_operation_is_done_directly_when_the_keeper_is_gone(house: House) -> 
     for client in (hanging, house.client()):
         assert client.call(operation).values["delivery"] == operation.id
     assert (hanging.direct_calls, len(house.seen().delivery)) == (2, 1)
-
-
-class Served:
-    """A keeper in a thread, with a socket as its door."""
-
-    def __init__(self, house: House, inbox: SocketInbox) -> None:
-        self.house, self.inbox = house, inbox
-        self._end = threading.Event()
-        self.keeper = Keeper(house.folders, inbox, NoEngine(), silent, "the-instance")
-        self._thread = threading.Thread(target=self.keeper.run, args=(self._end.is_set,), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._end.set()
-        SocketRoute(self.house.keeper).tell(Operation("x", "look", {}))
-        self._thread.join(10)
-        assert not self._thread.is_alive(), "the keeper hangs"
-        self.inbox.close()
-
-
-@pytest.fixture
-def served(house: House) -> Iterator[Served]:
-    made = Served(house, SocketInbox(house.keeper))
-    yield made
-    made.close()
-
-
-def through_the_keeper(house: House) -> Client:
-    """A client that fails rather than going directly."""
-    client = house.client()
-    client.call(accept("free"), patience=10)
-    assert client.direct_calls == 0
-    return client
-
-
-def test_a_claim_and_its_end_go_through_the_socket(served: Served) -> None:
-    """Body, answer and all, without one direct call."""
-    client = served.house.client()
-    body = os.urandom(200_000)
-    client.call(accept("free", body=body), patience=10)
-    answer = client.call(turn(HERE), patience=10)
-    assert answer.body == body
-    client.call(turn(HERE, end=end_of(answer.values["order"], SUCCEEDED), claim=False), patience=10)
-    assert [job["state"] for job in served.house.seen().job] == [State.SUCCEEDED]
-    assert client.direct_calls == 0
-
-
-def test_a_spooler_hears_over_its_connection_that_its_job_is_cancelled(served: Served) -> None:
-    """Unasked, and between two of its own questions."""
-    client = served.house.client()
-    client.call(join(HERE, TASKS), patience=10)
-    client.call(accept("free"), patience=10)
-    order = client.call(turn(HERE), patience=10).values["order"]
-    served.house.client().call(act("cancel", order["job"]), patience=10)
-    assert wait_until(client.pushed)[0] == {"interrupt": order["attempt"]}
-
-
-def test_a_caller_that_has_asked_a_keeper_which_ends_goes_on_directly(house: House) -> None:
-    """The end of the connection tells it, at once."""
-    served = Served(house, SocketInbox(house.keeper))
-    client = through_the_keeper(house)
-    served.close()
-    client.call(accept("free"), patience=600)
-    assert client.direct_calls == 1
-
-
-def test_the_next_keeper_waits_until_the_first_has_gone(served: Served) -> None:
-    """One keeper at a time, by a lock that dies with its process."""
-    with pytest.raises(LedgerUnavailable, match="another keeper"):
-        SocketInbox(served.house.keeper, lock_seconds=0)
-
-
-def test_the_door_is_the_owners_alone(served: Served) -> None:
-    """A folder of mode 0700."""
-    assert served.house.keeper.stat().st_mode & 0o777 == 0o700
-
-
-GARBAGE = [
-    b"\xff" * 64,
-    b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-    frames.encode({}),
-    frames.encode({"id": "x", "do": "accept"}),
-    frames.encode({"id": 5, "do": "accept", "with": {}, "by": None}),
-    frames.encode({"id": "x", "do": "turn", "with": [], "by": None}),
-    frames.encode({"id": "x", "do": "turn", "with": {"claim": 7}, "by": None}),
-    frames.encode({"id": "x", "do": "accept", "with": {}, "by": "tomorrow"}),
-    b"\x00\x00\x00\x02\x00\x00\x00\x00[]",
-    b"\x00\x00\x00\x05\x00\x00\x00\x00{nope",
-]
-
-
-@pytest.mark.parametrize("garbage", GARBAGE, ids=range(len(GARBAGE)))
-def test_who_sends_garbage_loses_its_connection_and_nobody_else_does(served: Served, garbage: bytes) -> None:
-    """Another caller's connection, and the keeper, live on."""
-    client = through_the_keeper(served.house)
-    with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.settimeout(10)
-        stranger.connect(str(served.house.keeper / "keeper.sock"))
-        stranger.sendall(garbage)
-        assert stranger.recv(1) == b""
-    client.call(accept("free"), patience=10)
-    assert client.direct_calls == 0
-
-
-ODD = [
-    {"do": "turn", "with": {"end": {"attempt": "a"}, "claim": None}},
-    {"do": "join", "with": {"process": "nobody"}},
-    {"do": "join", "with": join("nobody").arguments},
-    {"do": "join", "with": join("b:x:y").arguments},
-    {"do": "accept", "with": {"jobs": 3}},
-    {"do": 7, "with": {}},
-    {"do": None, "with": {"claim": {}}},
-]
-
-
-@pytest.mark.parametrize("odd", ODD, ids=range(len(ODD)))
-def test_an_operation_that_makes_no_sense_is_answered_and_the_keeper_lives_on(served: Served, odd: Any) -> None:
-    """Whatever it says."""
-    client = through_the_keeper(served.house)
-    with socket.socket(socket.AF_UNIX) as stranger:
-        stranger.settimeout(10)
-        stranger.connect(str(served.house.keeper / "keeper.sock"))
-        stranger.sendall(frames.encode(odd | {"id": "x", "by": None}))
-        ((answer, _),) = frames.Decoder().feed(stranger.recv(1 << 16))
-    assert answer["id"] == "x"
-    client.call(accept("free"), patience=10)
-    assert client.direct_calls == 0
-
-
-def test_a_client_that_reads_nothing_does_not_hold_up_the_keeper(served: Served) -> None:
-    """Its answers wait for it, more than any socket holds; others are served meanwhile."""
-    with socket.socket(socket.AF_UNIX) as deaf:
-        deaf.connect(str(served.house.keeper / "keeper.sock"))
-        asked = [accept("free", event_id="e") for _ in range(3000)]
-        deaf.sendall(b"".join(operation.frame() for operation in asked))
-        client = through_the_keeper(served.house)
-        decoder, heard = frames.Decoder(), 0
-        while heard < len(asked):
-            heard += len(decoder.feed(deaf.recv(1 << 16)))
-    client.call(accept("free"), patience=10)
-    assert client.direct_calls == 0
-
-
-def test_a_folder_with_a_long_name_has_a_door_too(tmp_path: Path) -> None:
-    """A socket's address has 108 bytes; whoever knocks in vain leaves no descriptor open."""
-    house = House(tmp_path / ("x" * 120))
-    house.root.mkdir()
-    Client(house.ledger, house.outputs, None).call(start())
-    house.keeper.mkdir()
-    for _ in range(3):
-        open_before = len(os.listdir("/proc/self/fd"))
-        with pytest.raises(KeeperGone):
-            SocketRoute(house.keeper).ask(replace(accept("free"), deadline=time.monotonic() + 5))
-        assert len(os.listdir("/proc/self/fd")) == open_before
-    served = Served(house, SocketInbox(house.keeper))
-    through_the_keeper(house)
-    served.close()
-
-
-def test_an_answer_that_comes_late_is_known_by_its_id_and_dropped(tmp_path: Path) -> None:
-    """The caller gets its own answer, the first of that id, though others came before and after it."""
-    operation = replace(accept("free"), deadline=time.monotonic() + 10)
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "keeper.sock"))
-        listener.listen()
-
-        def answer() -> None:
-            connection, _ = listener.accept()
-            connection.recv(1 << 16)
-            said = [(new_id("t"), "other"), (operation.id, "mine"), (operation.id, "again"), (new_id("t"), "other")]
-            connection.sendall(b"".join(frames.encode({"id": id, "is": {"whose": whose}}) for id, whose in said))
-
-        thread = threading.Thread(target=answer)
-        thread.start()
-        assert SocketRoute(tmp_path).ask(operation).values == {"whose": "mine"}
-        thread.join()
