@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -65,7 +66,10 @@ class House:
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "tasks", {})  # a runner is forked with the tasks that this process knows
+    # a runner is forked with the tasks and the modules that this process knows
+    monkeypatch.setattr(registry, "tasks", {})
+    for module in ("app", "tasks"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     house = House(tmp_path)
     yield house
     for runner in house.runners:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from webspool.cli import COMMANDS
 from webspool.config import SETTINGS
 from webspool.policy import Policy
 from webspool.receive import REFUSALS, STATUSES
@@ -32,12 +31,6 @@ def test_every_setting_has_a_row_with_its_default() -> None:
     given = {setting.key: setting.default for setting in SETTINGS if setting.default not in (None, ())}
     defaults = {key: f"{default:g}" if isinstance(default, float) else str(default) for key, default in given.items()}
     assert {key: default for key, default in told.items() if default != "none"} == defaults
-
-
-def test_every_command_has_a_row() -> None:
-    """A command that nobody can find is not there."""
-    told = {name for row in rows("cli.md") for name in re.findall(r"`([a-z-]+)", row[0])}
-    assert set(COMMANDS) <= told
 
 
 def test_every_setting_of_a_task_has_a_row_with_its_default() -> None:
