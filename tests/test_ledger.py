@@ -2,78 +2,17 @@
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
-from tests.fences import Fence, both, replaced, without
-from tests.ledger_laws import Snapshot, breaches
 from tests.operations import accept, act, end_of, join, spool, start, stop, turn
-from webspool import frames
-from webspool.errors import LedgerRefused, LedgerUnavailable
-from webspool.ledger import admission, membership
-from webspool.ledger.admission import release_due
+from tests.plain_ledger import DISCARDED, FAILED, SUCCEEDED, TASKS, Ledger, replay
 from webspool.ledger.apply import apply
-from webspool.ledger.client import Client
-from webspool.ledger.database import Database, Transaction
-from webspool.ledger.operations import Answer, Operation
 from webspool.policy import Policy
-from webspool.records import Ending, Outcome, State
-
-TASKS = {"free": Policy(first_wait=5, jitter=0), "one": Policy(concurrency=1, first_wait=5, jitter=0)}
-SUCCEEDED = Outcome(Ending.SUCCEEDED, result="1")
-FAILED = Outcome(Ending.FAILED, error="ValueError: no")
-DISCARDED = Outcome(Ending.DISCARDED, error="useless")
-
-
-class Ledger:
-    """A ledger with an instance and two processes, p and q."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.now = path, 1_700_000_000.0
-        self.database = Database(path, clock=lambda: self.now)
-        self.do(start())
-        self.do(join("p", TASKS))
-        self.do(join("q", TASKS))
-
-    def do(self, operation: Operation) -> Answer:
-        with self.database.transaction(flush=False) as tx:
-            answer = apply(tx, operation)
-        assert not breaches(self.seen())
-        return answer
-
-    def seen(self) -> Snapshot:
-        return Snapshot.of(self.database.connection)
-
-    def job(self, id: str) -> dict[str, Any]:
-        return next(job for job in self.seen().job if job["id"] == id)
-
-    def accept(self, *tasks: str, **given: Any) -> list[str]:
-        return [job["id"] for job in self.do(accept(*tasks, **given)).values["jobs"]]
-
-    def claim(self, process: str = "p", **given: Any) -> dict[str, Any] | None:
-        order: dict[str, Any] | None = self.do(turn(process, **given)).values["order"]
-        return order
-
-    def end(self, order: dict[str, Any] | None, outcome: Outcome = SUCCEEDED, *, then: str | None = None) -> Any:
-        assert order is not None
-        ended = end_of(order, outcome, TASKS[order["task"]])
-        return self.do(turn(then or "", end=ended, claim=then is not None)).values
-
-    def run(self, outcome: Outcome = SUCCEEDED) -> str:
-        order = self.claim()
-        self.end(order, outcome)
-        assert order is not None
-        return str(order["job"])
-
-    def release_due(self) -> None:
-        with self.database.transaction(flush=False) as tx:
-            release_due(tx, most=100)
+from webspool.records import Outcome, State
 
 
 @pytest.fixture
@@ -152,16 +91,13 @@ def test_a_copy_told_twice_retries_once(ledger: Ledger) -> None:
     assert ledger.job(job)["state"] == State.DEAD
 
 
-def test_a_replay_makes_new_jobs_linked_to_the_old_ones_and_changes_no_first_answer(ledger: Ledger) -> None:
-    """The accept, repeated after it, has its own jobs only."""
+def test_a_replay_makes_new_jobs_linked_to_the_old_ones(ledger: Ledger) -> None:
+    """Of a delivery that is there; else it is told."""
     operation = accept("free")
-    first = ledger.do(operation).values["jobs"]
-    again = {"delivery": operation.id, "jobs": [{"id": "j_again", "task": "free"}], "actor": "test"}
-    assert ledger.do(Operation("x_1", "replay", again)).values["status"] == "replayed"
-    assert ledger.job("j_again")["parent"] == first[0]["id"]
-    assert [job["id"] for job in ledger.do(operation).values["jobs"]] == [first[0]["id"]]
-    missing = Operation("x_2", "replay", again | {"delivery": "d_none"})
-    assert ledger.do(missing).values["status"] == "not_found"
+    (old,) = ledger.do(operation).values["jobs"]
+    assert ledger.do(replay(operation.id, "j_again")).values["status"] == "replayed"
+    assert ledger.job("j_again")["parent"] == old["id"]
+    assert ledger.do(replay("d_none", "j_more")).values["status"] == "not_found"
 
 
 # ── claim and end ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -368,176 +304,3 @@ def test_a_pause_holds_what_is_queued_and_what_comes_but_not_what_runs(ledger: L
     ledger.do(act("resume", "task:one"))
     assert [ledger.run(), ledger.run()] == [second, third]
     assert ledger.job(first)["state"] == State.SUCCEEDED
-
-
-# ── laws with their fences ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def a_changed_limit_counts_who_runs(ledger: Ledger) -> None:
-    """A task that gets a limit lets no second job in beside the one that runs."""
-    ledger.accept("free")
-    ledger.claim()
-    for _ in range(2):
-        ledger.do(spool("free", key="a"))
-    ledger.do(join("p", TASKS | {"free": Policy(concurrency=1)}))
-    assert ledger.claim("q") is None
-
-
-def a_new_round_begins_at_nought(ledger: Ledger) -> None:
-    """An operator's retry gives all attempts again."""
-    (job,) = ledger.accept("free")
-    ledger.run(DISCARDED)
-    ledger.do(act("retry", job))
-    assert (ledger.claim() or {})["attempts"] == 1
-
-
-def a_claim_takes_only_what_is_queued_still(ledger: Ledger) -> None:
-    """Should the job have gone between the look and the claim, the claim gets nothing."""
-    ledger.accept("free")
-    ledger.claim("p")
-    assert ledger.claim("q") is None
-
-
-def look_at_running_ones(patch: pytest.MonkeyPatch) -> None:
-    """As if another had claimed the job since it was looked for."""
-    without("next_queued", "state = 'queued'", "state IN ('queued', 'running')")(patch)
-
-
-def limits_first(tx: Transaction, name: str) -> None:
-    """A changed limit that lets waiting jobs in before the running ones hold their places."""
-    holds = f"task:{name}"
-    admission.hold_queued(tx, "queued_by_task", f"limit:{holds}", task=name)
-    for (job,) in tx.all("running_by_task", task=name):
-        tx.run("take_slot", holds=holds, job=job)
-    admission.admit_blocked(tx, f"limit:{holds}")
-
-
-def test_a_changed_limit_counts_who_runs(ledger: Ledger) -> None:
-    """None to 1, with one running and others waiting for a key."""
-    a_changed_limit_counts_who_runs(ledger)
-
-
-def test_a_new_round_begins_at_nought(ledger: Ledger) -> None:
-    """An operator's retry gives all attempts again."""
-    a_new_round_begins_at_nought(ledger)
-
-
-def test_a_claim_takes_only_what_is_queued_still(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The claim is a compare-and-set, whatever the look before it said."""
-    look_at_running_ones(monkeypatch)
-    a_claim_takes_only_what_is_queued_still(ledger)
-
-
-Law = Callable[[Ledger], None]
-FENCED: list[tuple[Fence, Law]] = [
-    (
-        Fence("running jobs hold places first", replaced(membership._limit_anew, limits_first, membership)),
-        a_changed_limit_counts_who_runs,
-    ),
-    (
-        Fence("a round has a base", without("begin_new_round", "base = attempts, ")),
-        a_new_round_begins_at_nought,
-    ),
-    (
-        Fence("the claim compares", both(look_at_running_ones, without("claim_job", " AND state = 'queued'"))),
-        a_claim_takes_only_what_is_queued_still,
-    ),
-]
-
-
-@pytest.mark.parametrize(("fence", "law"), FENCED, ids=lambda each: getattr(each, "name", None))
-def test_without_its_fence_the_law_is_broken(
-    fence: Fence, law: Law, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each fence taken out once."""
-    fence.remove(monkeypatch)
-    with pytest.raises(AssertionError):
-        law(ledger)
-
-
-# ── the file ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_what_must_be_on_disk_before_it_is_answered_is_flushed_and_what_need_not_is_not(ledger: Ledger) -> None:
-    """FULL syncs the write-ahead log at the commit, NORMAL does not."""
-    for flush, level in [(True, 2), (False, 1), (True, 2)]:
-        with ledger.database.transaction(flush=flush) as tx:
-            assert tx.connection.execute("PRAGMA synchronous").fetchall() == [(level,)]
-    durable = {verb for verb in ("accept", "spool", "act", "replay", "turn") if Operation("", verb, {}).durable}
-    assert durable == {"accept", "spool", "act", "replay"}
-
-
-def test_a_ledger_that_another_holds_is_told_as_unavailable(ledger: Ledger) -> None:
-    """And nothing was stored."""
-    other = Database(ledger.path, busy_seconds=0.01)
-    client = Client(ledger.path, ledger.path.with_name("output.db"), None)
-    with ledger.database.transaction(flush=False):
-        with pytest.raises(LedgerUnavailable, match="write lock"), other.transaction(flush=True):
-            pass
-        with pytest.raises(LedgerUnavailable):
-            client.call(accept("free"))
-    assert ledger.seen().delivery == []
-    client.call(accept("free"))
-    assert len(ledger.seen().delivery) == 1
-    other.close()
-
-
-def test_a_full_disk_is_told_as_unavailable_and_leaves_nothing_behind(ledger: Ledger) -> None:
-    """The next operation that fits is done."""
-    (pages,) = ledger.database.connection.execute("PRAGMA page_count").fetchone() or (0,)
-    ledger.database.connection.execute(f"PRAGMA max_page_count = {pages}")
-    before = ledger.seen()
-    with pytest.raises(LedgerUnavailable, match="disk is full"):
-        ledger.do(accept("free", body=b"x" * 1_000_000))
-    assert ledger.seen() == before
-    ledger.database.connection.execute("PRAGMA max_page_count = 1000000")
-    ledger.accept("free")
-
-
-def test_a_file_that_is_no_ledger_or_of_tomorrow_is_not_opened(tmp_path: Path) -> None:
-    """Each with what it is."""
-    (tmp_path / "text").write_bytes(b"not a database, but long enough to be looked at. " * 100)
-    with pytest.raises(LedgerUnavailable, match="NotADB"):
-        Database(tmp_path / "text")
-    with pytest.raises(LedgerUnavailable, match="opened"):
-        Database(tmp_path)
-    later = Database(tmp_path / "later")
-    later.connection.execute("PRAGMA user_version = 9999")
-    later.close()
-    with pytest.raises(LedgerRefused, match="9999"):
-        Database(tmp_path / "later")
-
-
-def test_an_sqlite_that_can_lose_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """3.7.0 to 3.51.2 have the WAL-reset bug."""
-    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
-    with pytest.raises(LedgerRefused, match="WAL-reset"):
-        Database(tmp_path / "ledger.db")
-
-
-def open_and_spool(path: Path, barrier: Any) -> None:
-    """One of many processes that find no ledger yet."""
-    barrier.wait()
-    Client(path, path.with_name("output.db"), None).call(spool("free"))
-
-
-def test_a_ledger_opened_by_many_processes_at_once_is_made_once(tmp_path: Path) -> None:
-    """Whoever comes first makes it; all can write."""
-    fork = multiprocessing.get_context("fork")
-    barrier = fork.Barrier(6)
-    many = [fork.Process(target=open_and_spool, args=(tmp_path / "ledger.db", barrier)) for _ in range(6)]
-    for process in many:
-        process.start()
-    for process in many:
-        process.join(20)
-    assert [process.exitcode for process in many] == [0] * 6
-    made = Database(tmp_path / "ledger.db")
-    assert len(Snapshot.of(made.connection).job) == 6
-    made.close()
-
-
-def test_an_operation_travels_in_a_frame_as_it_is() -> None:
-    """Deadline and bytes included."""
-    for operation in [accept("free", body=b"\x00\xff"), replace(turn("p"), deadline=12.5)]:
-        ((message, body),) = frames.Decoder().feed(operation.frame())
-        assert Operation.from_frame(message, body) == operation

@@ -176,6 +176,13 @@ TABLE: list[tuple[str, Outcome, Policy, Standing, Verdict]] = [
         Verdict(State.DEAD, charged=False, cut=True, cause="cut 20 times: drained"),
     ),
     (
+        "what an operator interrupted is cancelled and not charged",
+        Outcome(Ending.INTERRUPTED, error="cancelled while it ran", charge=False),
+        PLAIN,
+        Standing(3),
+        Verdict(State.CANCELLED, charged=False, cause="cancelled while it ran"),
+    ),
+    (
         "with one attempt a cut is charged: never run twice is meant",
         CUT,
         Policy(max_attempts=1),

@@ -1,0 +1,113 @@
+"""The ledger's file: opening, flushing, and what is told when it cannot be written."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from tests.ledger_laws import Snapshot
+from tests.operations import accept, spool, turn
+from tests.plain_ledger import Ledger
+from webspool import frames
+from webspool.errors import LedgerRefused, LedgerUnavailable
+from webspool.ledger.client import Client
+from webspool.ledger.database import Database
+from webspool.ledger.operations import Operation
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path / "ledger.db")
+    yield made
+    made.database.close()
+
+
+def test_what_must_be_on_disk_before_it_is_answered_is_flushed_and_what_need_not_is_not(ledger: Ledger) -> None:
+    """FULL syncs the write-ahead log at the commit, NORMAL does not."""
+    for flush, level in [(True, 2), (False, 1), (True, 2)]:
+        with ledger.database.transaction(flush=flush) as tx:
+            assert tx.connection.execute("PRAGMA synchronous").fetchall() == [(level,)]
+    durable = {verb for verb in ("accept", "spool", "act", "replay", "turn") if Operation("", verb, {}).durable}
+    assert durable == {"accept", "spool", "act", "replay"}
+
+
+def test_a_ledger_that_another_holds_is_told_as_unavailable(ledger: Ledger) -> None:
+    """And nothing was stored."""
+    other = Database(ledger.path, busy_seconds=0.01)
+    client = Client(ledger.path, ledger.path.with_name("output.db"), None)
+    with ledger.database.transaction(flush=False):
+        with pytest.raises(LedgerUnavailable, match="write lock"), other.transaction(flush=True):
+            pass
+        with pytest.raises(LedgerUnavailable):
+            client.call(accept("free"))
+    assert ledger.seen().delivery == []
+    client.call(accept("free"))
+    assert len(ledger.seen().delivery) == 1
+    other.close()
+
+
+def test_a_full_disk_is_told_as_unavailable_and_leaves_nothing_behind(ledger: Ledger) -> None:
+    """The next operation that fits is done."""
+    (pages,) = ledger.database.connection.execute("PRAGMA page_count").fetchone() or (0,)
+    ledger.database.connection.execute(f"PRAGMA max_page_count = {pages}")
+    before = ledger.seen()
+    with pytest.raises(LedgerUnavailable, match="disk is full"):
+        ledger.do(accept("free", body=b"x" * 1_000_000))
+    assert ledger.seen() == before
+    ledger.database.connection.execute("PRAGMA max_page_count = 1000000")
+    ledger.accept("free")
+
+
+def test_a_file_that_is_no_ledger_or_of_tomorrow_is_not_opened(tmp_path: Path) -> None:
+    """Each with what it is."""
+    (tmp_path / "text").write_bytes(b"not a database, but long enough to be looked at. " * 100)
+    with pytest.raises(LedgerUnavailable, match="NotADB"):
+        Database(tmp_path / "text")
+    with pytest.raises(LedgerUnavailable, match="opened"):
+        Database(tmp_path)
+    later = Database(tmp_path / "later")
+    later.connection.execute("PRAGMA user_version = 9999")
+    later.close()
+    with pytest.raises(LedgerRefused, match="9999"):
+        Database(tmp_path / "later")
+
+
+def test_an_sqlite_that_can_lose_rows_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3.7.0 to 3.51.2 have the WAL-reset bug."""
+    monkeypatch.setattr(apsw, "sqlite_lib_version", lambda: "3.51.2")
+    with pytest.raises(LedgerRefused, match="WAL-reset"):
+        Database(tmp_path / "ledger.db")
+
+
+def open_and_spool(path: Path, barrier: Any) -> None:
+    """One of many processes that find no ledger yet."""
+    barrier.wait()
+    Client(path, path.with_name("output.db"), None).call(spool("free"))
+
+
+def test_a_ledger_opened_by_many_processes_at_once_is_made_once(tmp_path: Path) -> None:
+    """Whoever comes first makes it; all can write."""
+    fork = multiprocessing.get_context("fork")
+    barrier = fork.Barrier(6)
+    many = [fork.Process(target=open_and_spool, args=(tmp_path / "ledger.db", barrier)) for _ in range(6)]
+    for process in many:
+        process.start()
+    for process in many:
+        process.join(20)
+    assert [process.exitcode for process in many] == [0] * 6
+    made = Database(tmp_path / "ledger.db")
+    assert len(Snapshot.of(made.connection).job) == 6
+    made.close()
+
+
+def test_an_operation_travels_in_a_frame_as_it_is() -> None:
+    """Deadline and bytes included."""
+    for operation in [accept("free", body=b"\x00\xff"), replace(turn("p"), deadline=12.5)]:
+        ((message, body),) = frames.Decoder().feed(operation.frame())
+        assert Operation.from_frame(message, body) == operation
