@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.instances import Instance
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_of_a_loaded_app() -> Iterator[None]:
+    """A test that loads an instance's app into this process leaves no module, path or directory of it behind."""
+    here, path = Path.cwd(), list(sys.path)
+    yield
+    os.chdir(here)
+    sys.path[:] = path
+    for module in ("app", "tasks", "uwsgi"):
+        sys.modules.pop(module, None)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from pathlib import Path
 
@@ -66,10 +65,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path, monkeypatch):
-    # a runner is forked with the tasks and the modules that this process knows
-    monkeypatch.setattr(registry, "tasks", {})
-    for module in ("app", "tasks"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.setattr(registry, "tasks", {})  # a runner is forked with the tasks that this process knows
     house = House(tmp_path)
     yield house
     for runner in house.runners:
