@@ -88,7 +88,7 @@ def furnished(scheme: str | Scheme, request: WebhookRequest) -> WebhookRequest:
     """The request with what this sender's own body and headers must hold to be signed."""
     if scheme == "aws-sns":
         said = '{"Message":"hi","Timestamp":"2023-11-14T22:13:20.000Z","TopicArn":"WH-19973","SigningCertURL":"%s",'
-        names = '"Type":"Notification","MessageId":"m-1"}'
+        names = '"Type":"Notification","SignatureVersion":"1","MessageId":"m-1"}'
         return replace(request, body=(said % CERTIFICATES["aws-sns"] + names).encode())
     if scheme == "paypal":
         headers = dict(request.headers.pairs) | {  # type: ignore[attr-defined]

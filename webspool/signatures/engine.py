@@ -199,7 +199,10 @@ def _fits(
             return any([_token_fits(way, secret, reading, text, now) for text in proofs[:MAX_PROOFS]])
         key, kind = secret, way.key
         if way.certificate is not None:
-            key, kind = certificates[_trusted_address(way, reading) or ""], "pem"
+            address = _trusted_address(way, reading)
+            if address is None:
+                return False
+            key, kind = certificates[address], "pem"
         found = [
             matches(way.algorithm, way.encoding, kind, key, text, proofs)
             for text in messages(way, reading, secret, time)

@@ -166,14 +166,14 @@ def _unquoted(text: str) -> bytes:
 # ── putting something there ─────────────────────────────────────────────────────────────────────────────────────────
 
 
-def put(request: WebhookRequest, place: str, value: str) -> WebhookRequest:
-    """The request with a value in a place. A body that holds no fields stays as it is."""
+def put(request: WebhookRequest, place: str, value: str, *, number: bool = False) -> WebhookRequest:
+    """The request with a value in a place. A body that holds no fields stays as it is; `number` is for JSON."""
     kind, _, name = place.partition("|")[0].partition(":")
     if kind == "header":
         others = [pair for pair in _pairs(request) if pair[0].lower() != name.lower()]
         return replace(request, headers=Headers([*others, (name, value)]))
     if kind == "body":
-        return _with_field(request, name, value)
+        return _with_field(request, name, int(value) if number else value)
     if kind == "path":
         return replace(request, url=request.url.replace(KEY_IN_PATH, quote(value, safe="")))
     joint = "&" if "?" in request.url else "?"

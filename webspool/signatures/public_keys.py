@@ -1,4 +1,4 @@
-"""Public keys: loading, signing, verifying. Apart: `cryptography` is slow to import, and most senders need none of it."""
+"""Public keys: loading, signing, verifying. Apart: `cryptography` is slow to import, and few senders need it."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ def _timed(way: Scheme, request: WebhookRequest, now: float) -> tuple[WebhookReq
     if way.time.startswith("part:"):
         return request, moment.encode()
     if Reading(request).first(way.time) is None:
-        request = put(request, way.time, moment)
+        request = put(request, way.time, moment, number=way.unit != "iso")
     found = Reading(request).first(way.time)
     if found is None:
         raise ValueError(f"the body has no room for {way.time}")
