@@ -16,7 +16,7 @@ from webspool.ledger import actions, admission, membership
 from webspool.ledger import apply as applying
 from webspool.ledger.database import Transaction
 
-EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "100"))
 QUIET = settings(stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.operations import accept, act, end_of, join, spool, start, stop, turn
 from tests.plain_ledger import DISCARDED, FAILED, SUCCEEDED, TASKS, Ledger, replay
+from webspool.keep.prune import DAY, Pruner, Retention
 from webspool.ledger.apply import apply
 from webspool.policy import Policy
 from webspool.records import Outcome, State
@@ -89,6 +90,20 @@ def test_a_copy_told_twice_retries_once(ledger: Ledger) -> None:
     ledger.run(DISCARDED)
     assert ledger.do(copy) == first
     assert ledger.job(job)["state"] == State.DEAD
+
+
+def test_what_is_remembered_of_copies_goes_with_their_time_and_what_operators_did_stays(
+    ledger: Ledger, tmp_path: Path
+) -> None:
+    """Thirty days, as for the keys of events."""
+    for _ in range(2):
+        ledger.accept("free", event_id="e")
+    ledger.do(act("pause", "task:one"))
+    for days, verbs in [(29, {"pause", "redeliver"}), (2, {"pause"})]:
+        ledger.now += days * DAY
+        with ledger.database.transaction(flush=False) as tx:
+            Pruner(Retention(), tmp_path).bite(tx)
+        assert {row["verb"] for row in ledger.seen().action} == verbs
 
 
 def test_a_replay_makes_new_jobs_linked_to_the_old_ones(ledger: Ledger) -> None:

@@ -72,6 +72,8 @@ class Pruner:
         yield from self._jobs()
         yield from self._deliveries()
         self.tx.run("delete_old_refusals", before=self.tx.now - self.retention.refusal_days * DAY, most=500)
+        copies_before = self.tx.now - self.retention.event_key_days * DAY
+        self.tx.run("delete_old_redeliveries", before=copies_before, most=500)
         self.tx.run("delete_old_processes", before=self.tx.now - DAY)
         yield
         if self._clock() >= self._next_sweep:

@@ -246,5 +246,9 @@ DELETE FROM event_key WHERE source = :source AND event_id = :event_id
 -- name: delete_old_refusals
 DELETE FROM refusal WHERE seq IN (SELECT seq FROM refusal WHERE at < :before ORDER BY seq LIMIT :most)
 
+-- name: delete_old_redeliveries
+DELETE FROM action WHERE at < :before AND id IN (
+    SELECT id FROM action WHERE id >= 'd_' AND id < 'd`' ORDER BY id LIMIT :most)
+
 -- name: delete_old_processes
 DELETE FROM process WHERE ended_at < :before
