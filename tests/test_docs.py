@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import fields
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -12,6 +13,7 @@ from webspool.config import SETTINGS
 from webspool.policy import Policy
 from webspool.receive import REFUSALS, STATUSES
 from webspool.records import Ending, State
+from webspool.signatures import scheme_of
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
@@ -80,3 +82,20 @@ def test_every_python_block_compiles(page: Path) -> None:
 def test_the_readme_is_short() -> None:
     """One reading, then ./run."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 110
+
+
+def test_the_page_of_signatures_is_written_from_the_table() -> None:
+    """Type: python docs/make_signatures.py"""
+    made = run_path(str(ROOT / "docs" / "make_signatures.py"))
+    assert (REFERENCE / "signatures.md").read_text() == made["page"]()
+
+
+def test_every_page_of_a_sender_names_a_preset_that_is_there() -> None:
+    """And its source has no fault but the task that stands in another file."""
+    pages = [page for page in (ROOT / "docs" / "how-to" / "senders").glob("*.md") if page.name != "README.md"]
+    assert len(pages) >= 12
+    for page in pages:
+        named = re.findall(r'verify="([^"]+)"', page.read_text())
+        assert named
+        assert all(scheme_of(name) is not None for name in named)
+        assert "webspool send" in page.read_text()
