@@ -81,6 +81,8 @@ def signed(scheme: str | Scheme, request: WebhookRequest, now: float, **names: s
     """The request as the sender would send it."""
     keys = keys_of(scheme)
     request = furnished(scheme, request)
+    if scheme == "adyen":
+        names = {}  # its ids stand in items
     return sign(scheme, keys.signing, request, now=now, private_key=keys.private_key, **names)
 
 

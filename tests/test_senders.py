@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.oracles import ORACLES, Oracle
 from tests.sender_keys import EC_KEYS, ED_KEYS, RSA_KEY, judged, keys_of, private_text, public_text, signed
+from tests.test_receive import Desk
 from webspool.records import Headers, WebhookRequest
-from webspool.signatures import PRESETS, Scheme, check, sign
+from webspool.signatures import PRESETS, Scheme, certificate_wanted, check, named, sign
 from webspool.signatures.presets import SENDERS
+from webspool.source import Source
 
 DATA = Path(__file__).parent / "data"
 VECTORS = json.loads((DATA / "oracle_vectors.json").read_text()) + json.loads(
@@ -26,7 +30,7 @@ NOW = 1_700_000_000.0
 BODY = b'{"after": "a1b2"}'
 SIGNED = [name for name, scheme in PRESETS.items() if scheme.needs_secret]
 TIMED = [name for name in SIGNED if PRESETS[name].time is not None and PRESETS[name].tolerance]
-RANDOM = ("ecdsa-p256", "rsa-pss-sha256")
+SPOKEN = ("adyen", "paypal", "aws-sns", "sendgrid")  # their secrets are none: names and public keys
 
 
 def asked(vector: dict[str, Any], **changes: Any) -> WebhookRequest:
@@ -272,6 +276,104 @@ def test_a_secret_that_cannot_be_one_is_told_without_showing_it(name, secret):
     assert len(secret) < 3 or secret not in fault
 
 
-def test_vectors_can_be_made_again():
-    """The scripts that made them stand beside this file."""
-    assert shutil.which("node") is None or (Path(__file__).parent / "oracles.mjs").is_file()
+@pytest.mark.parametrize("name", PRESETS)
+def test_what_send_sends_is_received_whatever_the_sender(name, tmp_path):
+    """From the first byte to the delivery; sent again it is a duplicate where the event has an id."""
+    desk, keys = Desk(tmp_path), keys_of(name)
+    desk.receiver.certificates = SimpleNamespace(get=keys.certificates.get)  # type: ignore[assignment]
+    key = "/<key>" if PRESETS[name].reads_path else ""
+    secrets = [f"literal:{keys.checking}"] if PRESETS[name].needs_secret else []
+    source = Source("sender", verify=name, secrets=secrets, path="/hooks/sender" + key)
+    assert source.faults() == []
+    request = WebhookRequest("POST", source.path, {"Host": "hooks.test", "Content-Type": "application/json"}, b"{}")
+    sent = signed(name, request, time.time(), event_id="e-1", event_type="made", base="https://hooks.test")
+    assert desk.receiver.receive(source, sent, None).status == 200
+    assert keys.checking not in json.dumps([desk.accepted["url"], desk.accepted["headers"]]) or name in SPOKEN
+    if not PRESETS[name].needs_secret:
+        return
+    for forged in (replace(source, secrets=(f"literal:{keys.wrong}",)), replace(source, secrets=())):
+        assert desk.receiver.receive(forged, sent, None).status == 401
+
+
+def test_a_bad_proof_is_answered_as_the_scheme_says(tmp_path):
+    """WebSub's hubs may hear 2xx; never a 5xx."""
+    source = Source("hub", verify=Scheme(status=202), secrets=["literal:s"])
+    reply = Desk(tmp_path).receiver.receive(
+        source, WebhookRequest("POST", "/hooks/hub", {"X-Signature": "00"}, b""), None
+    )
+    assert (reply.status, reply.payload["status"]) == (202, 202)
+    assert "5xx" in " ".join(Scheme(status=500).faults())
+    assert "'curl'" in " ".join(Scheme(handshake="meta+curl").faults())
+
+
+def hostile_names() -> list[str]:
+    places = [place for scheme in PRESETS.values() for way in scheme.ways for place in (*way.places, way.time or "")]
+    return sorted({each[7:] for place in places for each in place.split("|") if each.startswith("header:")})
+
+
+hostile = st.one_of(
+    st.text(max_size=40),
+    st.sampled_from(
+        ["t=1,v1=00", "v1, v1a,AAAA", "Bearer ", "a.b.c", "1700000000", "\ud800", "=" * 40, "é", "{", "[]"]
+    ),
+    st.builds(",".join, st.lists(st.sampled_from(["t=1", "v1=", "t=", "=", "v0=é"]), max_size=60)),
+)
+values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3),
+        st.dictionaries(
+            st.sampled_from(
+                [
+                    "signature",
+                    "timestamp",
+                    "value",
+                    "clientState",
+                    "notificationItems",
+                    "NotificationRequestItem",
+                    "id",
+                    "type",
+                    "challenge",
+                    "event",
+                    "events",
+                    "payload",
+                    "plainToken",
+                    "webhookTimestamp",
+                    "Signature",
+                ]
+            ),
+            inner,
+            max_size=5,
+        ),
+    ),
+    max_leaves=12,
+)
+bodies = st.one_of(
+    st.binary(max_size=60),
+    values.map(lambda value: json.dumps(value).encode("utf-8", "surrogatepass")),
+    st.sampled_from([b"[" * 5000, b"9" * 10_000, b'{"a":NaN}', b"a=1&" * 20_000, b"payload={", b"\x1f\x8b", b"\xff"]),
+)
+
+
+@settings(deadline=None)
+@given(
+    name=st.sampled_from(sorted(PRESETS)),
+    method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS", "é", ""]),
+    url=st.one_of(hostile, st.builds("{}/h?{}={}".format, hostile, st.sampled_from(["key", "crc_token"]), hostile)),
+    headers=st.dictionaries(st.sampled_from([*hostile_names(), "Host", "Content-Type"]), hostile, max_size=6),
+    kind=st.sampled_from([None, "application/x-www-form-urlencoded", "application/json"]),
+    body=bodies,
+    secrets=st.lists(hostile, max_size=2),
+)
+def test_no_preset_fails_whatever_is_sent(name, method, url, headers, kind, body, secrets):
+    """A verdict, and nobody believed who cannot sign: not with another's secrets either."""
+    if kind is not None:
+        headers = headers | {"Content-Type": kind}
+    request = WebhookRequest(method, url, headers, body)
+    for given_ in (secrets, [keys_of(name).checking]):
+        verdict_ = check(name, given_, request, NOW, tokens=["t"], certificates=keys_of(name).certificates)
+        assert verdict_.accepted is (verdict_.cause is None)
+    assert name == "none" or verdict_.reply is not None or not verdict_.accepted
+    certificate_wanted(name, request)
+    for said in named(name, request):
+        assert said is None or len(said.encode("utf-8", "surrogatepass")) <= 255

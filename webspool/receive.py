@@ -13,11 +13,12 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
+from webspool.certificates import Certificates
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
 from webspool.ledger.operations import Answer, Operation
 from webspool.records import WebhookRequest, new_id, parse_json, says_json
 from webspool.redaction import safe_headers, safe_url, storable
-from webspool.signatures import Verdict, check
+from webspool.signatures import Verdict, certificate_wanted, check
 from webspool.source import Source
 from webspool.task import Task
 from webspool.telemetry import Say
@@ -40,11 +41,14 @@ REFUSALS = {
     "signature_missing": (401, "The proof that this source asks for is missing."),
     "signature_invalid": (401, "The proof does not fit the body and the secret."),
     "timestamp_outside_window": (401, "The time of signing is too far from now."),
+    "certificate_unavailable": (503, "The certificate to check with cannot be had; send it again."),
     "ledger_unavailable": (503, "Nothing was stored; send it again."),
 }
 
 
 Secrets = tuple[tuple[str, ...], tuple[str, ...]]
+
+UNPROVEN = ("signature_missing", "signature_invalid", "timestamp_outside_window")
 
 
 class Ledger(Protocol):
@@ -83,6 +87,7 @@ class Receiver:
     ) -> None:
         self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
         self.public_url = public_url
+        self.certificates = Certificates()
         self._secrets: dict[Source, Secrets] = {}
 
     def receive(self, source: Source, request: WebhookRequest, remote: str | None) -> Reply:
@@ -91,8 +96,7 @@ class Receiver:
             return self.refuse(source, "method_not_allowed", request, remote)
         if len(request.body) > self.cap(source):
             return self.refuse(source, "payload_too_large", request, remote)
-        secrets, tokens = self._secrets_of(source)
-        verdict = check(source.scheme, secrets, self._addressed(source, request), time.time(), tokens=tokens)
+        verdict = self._judged(source, request)
         if not verdict.accepted:
             return self.refuse(source, verdict.cause or "signature_invalid", request, remote)
         if verdict.reply is not None:
@@ -113,8 +117,8 @@ class Receiver:
         detail: str | None = None,
     ) -> Reply:
         """The answer to a webhook that is not accepted; the operator is told. `source` None: nobody has the address."""
-        status = REFUSALS[cause][0]
         scheme = None if source is None else source.scheme
+        status = scheme.status if scheme is not None and cause in UNPROVEN else REFUSALS[cause][0]
         arguments = {
             "source": "" if source is None else source.name,
             "cause": cause,
@@ -129,11 +133,21 @@ class Receiver:
         self.ledger.tell(Operation(refusal, "refuse", arguments, request.body[:KEPT_OF_A_REFUSAL_BYTES]))
         self.say("webhook_refused", refusal=refusal, source=arguments["source"], cause=cause, remote=remote)
         allow = {"Allow": ", ".join(source.methods)} if source is not None and status == 405 else {}
-        return problem(cause, detail=detail, headers=allow)
+        return problem(cause, detail=detail, headers=allow, status=status)
 
     def cap(self, source: Source) -> int:
         """The largest body this source takes, in bytes."""
         return self.max_body if source.max_body is None else source.max_body
+
+    def _judged(self, source: Source, request: WebhookRequest) -> Verdict:
+        secrets, tokens = self._secrets_of(source)
+        scheme, certificates = source.scheme, None
+        if scheme.certificate is not None and (address := certificate_wanted(scheme, request)) is not None:
+            if (text := self.certificates.get(address)) is None:
+                return Verdict(False, "certificate_unavailable")
+            certificates = {address: text}
+        addressed = self._addressed(source, request)
+        return check(scheme, secrets, addressed, time.time(), tokens=tokens, certificates=certificates)
 
     def _secrets_of(self, source: Source) -> Secrets:
         known = self._secrets.get(source)
@@ -281,9 +295,12 @@ def stored(answer: dict[str, Any]) -> Reply:
     return Reply(STATUSES[status], {"delivery": answer["delivery"], "status": status, "jobs": told}, headers)
 
 
-def problem(cause: str, *, detail: str | None = None, headers: dict[str, str] | None = None) -> Reply:
+def problem(
+    cause: str, *, detail: str | None = None, headers: dict[str, str] | None = None, status: int | None = None
+) -> Reply:
     """A refusal's reply (RFC 9457); it never tells what would have been right."""
-    status, usual = REFUSALS[cause]
+    usual_status, usual = REFUSALS[cause]
+    status = status or usual_status
     title = HTTPStatus(status).phrase
     payload = {"type": "about:blank", "title": title, "status": status, "detail": detail or usual, "cause": cause}
     return Reply(status, payload, {"Content-Type": PROBLEM, **(headers or {})})

@@ -224,3 +224,4 @@ QUESTIONS: dict[str, Callable[[Reading, str], Answer | None]] = {
     "discord": _discord,
     "xero": _xero,
 }
+KNOWN = (*GREETINGS, *QUESTIONS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
-from webspool.signatures import keys
+from webspool.signatures import handshakes, keys
 from webspool.signatures.algorithms import public_key_faults
 from webspool.signatures.places import is_place, places_in
 from webspool.signatures.template import Template, names_in, parsed
@@ -137,7 +137,7 @@ class Scheme:
         """What is wrong with this scheme, a sentence each."""
         found = [*self._name_faults(), *self._place_faults()]
         if not found:
-            found = [*self._signed_faults(), *self._time_faults()]
+            found = [*self._signed_faults(), *self._time_faults(), *self._answer_faults()]
         return found + [fault for other in self.or_else for fault in other.faults()]
 
     def secret_faults(self, secret: str) -> list[str]:
@@ -187,6 +187,14 @@ class Scheme:
             found.append("time is a part of a list, but separator is empty")
         if not isinstance(self.tolerance, int | float) or self.tolerance < 0:
             found.append(f"tolerance is {self.tolerance!r}, not seconds from 0")
+        return found
+
+    def _answer_faults(self) -> list[str]:
+        found = []
+        if self.status not in range(200, 500):
+            found.append(f"status is {self.status!r}, not 200 to 499; a 5xx makes senders try for days")
+        if strange := [name for name in (self.handshake or "").split("+") if name and name not in handshakes.KNOWN]:
+            found.append(f"the handshake {strange[0]!r} is none of {', '.join(handshakes.KNOWN)}")
         return found
 
 
