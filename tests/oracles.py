@@ -203,6 +203,14 @@ def discord_believes(discord: Any, request: WebhookRequest, secret: str) -> bool
     return bool(discord.verify_key(request.body, *given, secret))
 
 
+def telnyx_believes(telnyx: Any, request: WebhookRequest, secret: str) -> bool:
+    return raising(telnyx.verify_webhook_signature, text(request), plain_headers(request), secret)
+
+
+def gocardless_believes(gocardless: Any, request: WebhookRequest, secret: str) -> bool:
+    return raising(gocardless.parse, text(request), secret, header(request, "Webhook-Signature"))
+
+
 def paypal_signs(paypal: Any, request: WebhookRequest, secret: str, now: int) -> dict[str, str]:
     """The library only verifies; the text it expects to be signed is signed here with our key."""
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -253,6 +261,7 @@ ADYEN_BODY = json.dumps(
 ).encode()
 CALL = b"CallSid=CA123&Digits=1234&From=%2B14158675309&To=%2B18005551212&Empty=&To=%2B1800&Body=d%C3%A9j%C3%A0"
 HUBSPOT = b'[{"eventId":1,"occurredAt":2,"subscriptionType":"contact.creation"}]'
+GOCARDLESS = b'{"events":[{"id":"EV1","action":"confirmed","resource_type":"payments"}],"meta":{"webhook_id":"WB1"}}'
 SENDGRID = b'[{"sg_event_id":"a","event":"open"},{"sg_event_id":"b","event":"click"}]\r\n'
 PORTONE = (
     b'{"type":"Transaction.Paid","timestamp":"2023-11-14T22:13:20.000Z",'
@@ -302,6 +311,8 @@ ORACLES = [
     Oracle("adyen", "Adyen", "Adyen.util", adyen_believes, body=ADYEN_BODY),
     Oracle("paddle", "paddle-python-sdk", "paddle_billing.Notifications", paddle_believes),
     Oracle("discord", "discord-interactions", "discord_interactions", discord_believes),
+    Oracle("telnyx", "telnyx", "telnyx.lib.webhook_verification", telnyx_believes),
+    Oracle("gocardless", "gocardless_pro", "gocardless_pro.webhooks", gocardless_believes, body=GOCARDLESS),
     Oracle("paypal", "paypalrestsdk", "paypalrestsdk", paypal_believes, paypal_signs),
     Oracle("monday", "PyJWT", "jwt", jwt_believes, jwt_signs),
 ]

@@ -51,7 +51,7 @@ def _certificate(key: rsa.RSAPrivateKey) -> str:
     return made.sign(key, hashes.SHA256()).public_bytes(PEM).decode()
 
 
-RSA_KEY = rsa.generate_private_key(65537, 2048)
+RSA_KEY, OTHER_RSA_KEY = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 EC_KEYS = [ec.generate_private_key(ec.SECP256R1()) for _ in range(2)]
 ED_KEYS = [ed25519.Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32) for number in (1, 2)]
 ED_HEX = [key.public_key().public_bytes(RAW, SPKI.Raw).hex() for key in ED_KEYS]
@@ -66,6 +66,11 @@ def keys_of(scheme: str | Scheme) -> Keys:
         pem = {CERTIFICATES[str(scheme)]: CERTIFICATE}
         return Keys("WH-19973", "WH-19973", "WH-0", private_text(RSA_KEY), pem)
     match known:
+        case Scheme(algorithm="rsa-sha256"):
+            return Keys(private_text(RSA_KEY), public_text(RSA_KEY), public_text(OTHER_RSA_KEY))
+        case Scheme(algorithm="ed25519", key="base64"):
+            checking, wrong = (base64.b64encode(bytes.fromhex(each)).decode() for each in ED_HEX)
+            return Keys(private_text(ED_KEYS[0]), checking, wrong)
         case Scheme(algorithm="ed25519"):
             return Keys(private_text(ED_KEYS[0]), ED_HEX[0], ED_HEX[1])
         case Scheme(algorithm="ecdsa-p256"):

@@ -7,7 +7,6 @@ from dataclasses import replace
 from webspool.signatures.scheme import Scheme
 from webspool.signatures.senders import KEY_PLACES, Sender
 
-ITEM = "body:notificationItems.*.NotificationRequestItem"
 SNS = Scheme(
     "rsa-sha1",
     "base64",
@@ -24,25 +23,6 @@ SNS = Scheme(
 )
 
 FURTHER: tuple[Sender, ...] = (
-    Sender(
-        "paypal",
-        "PayPal",
-        Scheme(
-            "rsa-sha256",
-            "base64",
-            places=("header:PAYPAL-TRANSMISSION-SIG",),
-            event_id="body:id",
-            event_type="body:event_type",
-            signed="{header:PAYPAL-TRANSMISSION-ID}|{time}|{secret}|{crc32}",
-            time="header:PAYPAL-TRANSMISSION-TIME",
-            unit="iso",
-            tolerance=0,
-            certificate="header:PAYPAL-CERT-URL",
-            hosts=(r"api(-m)?(\.sandbox)?\.paypal\.com",),
-        ),
-        "the webhook's id",
-        "SDK paypalrestsdk, both ways",
-    ),
     Sender(
         "zoom",
         "Zoom",
@@ -157,7 +137,7 @@ FURTHER: tuple[Sender, ...] = (
             tolerance=0,
         ),
         "the public key",
-        "SDK sendgrid",
+        "vector of the SDK's tests; SDK sendgrid",
     ),
     Sender(
         "mailgun",
@@ -203,20 +183,6 @@ FURTHER: tuple[Sender, ...] = (
         "documentation only",
     ),
     Sender(
-        "square",
-        "Square",
-        Scheme(
-            "sha256",
-            "base64",
-            places=("header:x-square-hmacsha256-signature",),
-            event_id="body:event_id",
-            event_type="body:type",
-            signed="{url}{body}",
-        ),
-        "the subscription's signature key; set WEBSPOOL_PUBLIC_URL",
-        "SDK squareup",
-    ),
-    Sender(
         "hubspot",
         "HubSpot v3",
         Scheme(
@@ -251,22 +217,6 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the app's client secret",
         "SDK hubspot-api-client, both ways",
-    ),
-    Sender(
-        "paddle",
-        "Paddle",
-        Scheme(
-            prefix="h1=",
-            places=("header:Paddle-Signature",),
-            event_id="body:event_id",
-            event_type="body:event_type",
-            signed="{time}:{body}",
-            separator=";",
-            time="part:ts",
-            tolerance=5,
-        ),
-        "the notification's secret key",
-        "SDK paddle-python-sdk",
     ),
     Sender(
         "sentry",
@@ -342,39 +292,6 @@ FURTHER: tuple[Sender, ...] = (
         "SDK PyJWT, both ways",
     ),
     Sender(
-        "adyen",
-        "Adyen",
-        Scheme(
-            "sha256",
-            "base64",
-            places=("body:additionalData.hmacSignature",),
-            event_id=(f"{ITEM}.pspReference", f"{ITEM}.eventCode", f"{ITEM}.success"),
-            event_type="body:notificationItems.0.NotificationRequestItem.eventCode",
-            signed=(
-                "[{body:pspReference}]:[{body:originalReference}]:[{body:merchantAccountCode}]:"
-                "[{body:merchantReference}]:[{body:amount.value}]:[{body:amount.currency}]:"
-                "[{body:eventCode}]:[{body:success}]"
-            ),
-            key="hex",
-            each="notificationItems.*.NotificationRequestItem",
-        ),
-        "the webhook's HMAC key",
-        "vector of the PHP SDK's tests; SDK Adyen",
-    ),
-    Sender(
-        "xero",
-        "Xero",
-        Scheme(
-            "sha256",
-            "base64",
-            places=("header:x-xero-signature",),
-            event_type="body:events.0.eventType",
-            handshake="xero",
-        ),
-        "the webhook's key",
-        "documentation only",
-    ),
-    Sender(
         "aws-sns",
         "Amazon SNS",
         replace(SNS, or_else=(replace(SNS, algorithm="rsa-sha256"),)),
@@ -395,5 +312,21 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the access token; tokens= are the origins allowed",
         "compared as it is",
+    ),
+    Sender(
+        "telnyx",
+        "Telnyx",
+        Scheme(
+            "ed25519",
+            "base64",
+            places=("header:Telnyx-Signature-Ed25519",),
+            event_id="body:data.id",
+            event_type="body:data.event_type",
+            signed="{time}|{body}",
+            key="base64",
+            time="header:Telnyx-Timestamp",
+        ),
+        "the public key",
+        "SDK telnyx",
     ),
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from webspool.signatures.further_senders import FURTHER
+from webspool.signatures.payment_senders import PAYMENTS
 from webspool.signatures.scheme import Scheme
 from webspool.signatures.senders import FIRST, Sender
 
-SENDERS: tuple[Sender, ...] = (*FIRST, *FURTHER)
+SENDERS: tuple[Sender, ...] = (*FIRST, *FURTHER, *PAYMENTS)
 PRESETS: Mapping[str, Scheme] = {sender.name: sender.scheme for sender in SENDERS}
 
 

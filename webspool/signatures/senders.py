@@ -218,7 +218,7 @@ FIRST: tuple[Sender, ...] = (
             event_type="body:events.0.type",
         ),
         "the channel's secret",
-        "SDK line-bot-sdk",
+        "vector of LINE's own check; SDK line-bot-sdk",
     ),
     Sender(
         "twilio",
