@@ -15,10 +15,13 @@ from tests.instances import Instance
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_of_a_loaded_app() -> Iterator[None]:
-    """A test that loads an instance's app into this process leaves no module, path or directory of it behind."""
-    here, path = Path.cwd(), list(sys.path)
+    """A test that loads an instance's app into this process leaves no module, path, directory or name of it behind."""
+    here, path, named = Path.cwd(), list(sys.path), os.environ.get("WEBSPOOL_INSTANCE")
     yield
     os.chdir(here)
+    os.environ.pop("WEBSPOOL_INSTANCE", None)
+    if named is not None:
+        os.environ["WEBSPOOL_INSTANCE"] = named
     sys.path[:] = path
     for module in ("app", "tasks", "uwsgi"):
         sys.modules.pop(module, None)
