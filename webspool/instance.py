@@ -18,6 +18,23 @@ def master() -> Identity:
     return Identity.of(uwsgi.masterpid())
 
 
+def name() -> str:
+    """The instance in the ledger. A reload keeps the master's process and begins another instance all the same.
+
+    uWSGI counts its reloads in the environment, a little differently where Python was there before it.
+    """
+    reloads = os.environ.get("UWSGI_RELOADS")
+    return str(master()) if reloads is None else f"{master()}:{reloads}"
+
+
+def worker_mercy_seconds() -> float:
+    """How long a stop waits for requests that are being served."""
+    import uwsgi
+
+    given = uwsgi.opt.get("worker-reload-mercy", b"60")
+    return float(given[-1] if isinstance(given, list) else given)
+
+
 def directory() -> Path:
     """The instance's directory: a spooler's working directory is the spool, so it is read from the configuration."""
     import uwsgi

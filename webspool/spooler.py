@@ -49,7 +49,7 @@ def _leave_alone(file: str, say: Say) -> int:
 
 def _post(config: Config) -> Post:
     me = Identity.of(os.getpid())
-    return Post(str(me), str(instance.master()), me.pid, me.start, config.var / "bodies")
+    return Post(str(me), instance.name(), me.pid, me.start, config.var / "bodies")
 
 
 def _until_the_end() -> Callable[[], bool]:

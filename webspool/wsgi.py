@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -23,21 +22,11 @@ HEADERS = [
 
 def _application() -> WSGI:
     """The user's application. `SystemExit` in app.py would make uWSGI respawn the worker for ever, so all is caught."""
-    _die_of_signals()
     try:
         return cast(WSGI, load_app(instance.config()))
     except BaseException as fault:
         teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
         return _unavailable
-
-
-def _die_of_signals() -> None:
-    """Until the app is imported a worker has its master's handlers: a stop that comes now would be lost in them.
-
-    uWSGI sets the worker's own once this module is there.
-    """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def _unavailable(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -33,10 +33,14 @@ spooler-import = webspool.spooler
 spooler-frequency = 1
 spooler-quiet = true
 mule = {keeper}
-# SIGTERM alone would be a reload, and die-on-term cuts requests
+# uWSGI ignores SIGTERM while it starts; then SIGTERM alone would be a reload, and die-on-term cuts requests
+hook-asap = unix_signal:15 end_me
+# a stop while workers import the app would be lost in the handlers they have from the master, which waits for them
+hook-post-fork = unix_signal:1 end_me
 hook-master-start = unix_signal:15 gracefully_kill_them_all
 worker-reload-mercy = 8
-mule-reload-mercy = 5
+# the keeper has to outlive the workers, and records what was cut
+mule-reload-mercy = 20
 no-orphans = true
 vacuum = true
 # longer headers than uWSGI's 4096 bytes would reset the connection

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,9 +18,10 @@ from webspool.ledger.apply import apply, claim
 from webspool.ledger.client import piece_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
 from webspool.ledger.inbox import Inbox, Request
-from webspool.ledger.operations import Answer
+from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
+from webspool.records import new_id
 from webspool.telemetry import Say
 
 PARKED_SECONDS = 1.0
@@ -88,6 +90,16 @@ class Keeper:
         self.database.close()
         self.outputs.close()
 
+    def begin_no_more(self, *, undo: bool = False) -> None:
+        """Give no further job to this instance, whose end has been announced; or again."""
+        stop = Operation(new_id("x"), "stop", {"instance": self.rescuer.instance, "stopping": not undo})
+
+        def mark(tx: Transaction) -> None:
+            apply(tx, stop)
+
+        with suppress(LedgerUnavailable):
+            self.transact(mark)
+
     def round(self) -> None:
         """Wait for operations or the next timer, then do all that is there."""
         requests = self.inbox.collect(self._patience())
@@ -99,7 +111,7 @@ class Keeper:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        waits = [self._next_tick - now, self._next_due - time.time()]
+        waits = [self._next_tick - now, self._next_due - time.time(), self.rescuer.next_look - now]
         if self.parked:
             waits.append(min(parked.until for parked in self.parked) - now)
         return max(min(waits), SHORTEST_WAIT)
@@ -227,6 +239,8 @@ class Keeper:
             self._release()
         now = time.monotonic()
         self._dismiss(now)
+        if now >= self.rescuer.next_look:
+            self.rescuer.look_around()
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._tick()

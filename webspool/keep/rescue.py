@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,8 @@ from webspool.policy import Policy, Standing, judge
 from webspool.processes import Identity, kill_session, open_pidfd
 from webspool.records import Ending, Outcome
 from webspool.telemetry import Say
+
+VERDICT_AFTER_SECONDS = 0.2
 
 
 class Transact(Protocol):
@@ -42,6 +46,9 @@ class Rescuer:
     def __init__(self, instance: str, inbox: Inbox, transact: Transact, say: Say) -> None:
         self.instance, self.inbox, self.transact, self.say = instance, inbox, transact, say
         self.watched: dict[str, Member] = {}
+        self._judged_at: dict[str, float] = {}
+        self.next_look = math.inf
+        self.ending: Callable[[], bool] = lambda: False
 
     def present(self) -> int:
         """How many spoolers of this instance are in their claim loop."""
@@ -50,7 +57,7 @@ class Rescuer:
     def look_back(self) -> None:
         """At the keeper's start: watch who lives, rescue the jobs of who does not."""
         self.transact(self.read)
-        self.look_around()
+        self.look_around(at_once=True)
 
     def read(self, tx: Transaction) -> None:
         """Watch whom the ledger names and we do not: one joined directly, one died with a claim on its way to us."""
@@ -77,17 +84,34 @@ class Rescuer:
 
     def _ended(self, process: str, descriptor: int) -> None:
         self.inbox.unwatch(descriptor)
+        if member := self.watched.get(process):
+            kill_session(member.runner_pid, member.runner_start)
         self.look_around()
 
-    def look_around(self) -> None:
+    def look_around(self, *, at_once: bool = False) -> None:
         """Rescue the jobs of every watched process that runs no more."""
+        self.next_look = math.inf
         for member in [each for each in self.watched.values() if not each.identity.alive]:
+            if not at_once and self._too_early(member):
+                continue
             try:
                 self.rescue(member)
             except LedgerUnavailable as fault:  # it stays watched: a second later we look again
                 self.say("rescue_postponed", spooler=member.identity.pid, why=fault.why)
                 return
             del self.watched[member.process]
+
+    def _too_early(self, member: Member) -> bool:
+        """A reload of uWSGI's kills the spoolers, then tells the keeper: until it has, they seem to have died alone."""
+        if self.ending() or member.instance != self.instance:
+            return False
+        now = time.monotonic()
+        judged_at = self._judged_at.setdefault(member.process, now + VERDICT_AFTER_SECONDS)
+        if now < judged_at:
+            self.next_look = min(self.next_look, judged_at)
+            return True
+        del self._judged_at[member.process]
+        return False
 
     def rescue(self, member: Member) -> None:
         """End the open attempts of a dead spooler."""
@@ -109,7 +133,7 @@ class Rescuer:
 
     def _was_cut(self, tx: Transaction, member: Member) -> bool:
         """Whether it ended with its whole instance, or because that is stopping; else it died alone."""
-        if member.instance != self.instance:
+        if member.instance != self.instance or self.ending():
             return True
         standing = tx.one("instance_standing", id=self.instance)
         return standing is not None and bool(standing[0])

@@ -12,8 +12,10 @@ from webspool.ledger.operations import Operation
 from webspool.processes import Identity, host_name
 
 
-def enter(ledger: Path, master: Identity, engine: str) -> None:
-    """Enter an instance into the ledger; while its process `master` lives, it is the one that serves.
+def enter(ledger: Path, master: Identity, engine: str, name: str | None = None) -> None:
+    """Enter an instance into the ledger, by the name of its process `master` unless another is given.
+
+    While that process lives, it is the one that serves.
 
     Raises InstanceRunning when another one of this host does, LedgerUnavailable.
     """
@@ -23,7 +25,7 @@ def enter(ledger: Path, master: Identity, engine: str) -> None:
         with database.transaction(flush=True) as tx:
             for row in tx.all("live_instances"):
                 _refuse_beside(ledger, row, master)
-            apply(tx, Operation(str(master), "start", entry))
+            apply(tx, Operation(name or str(master), "start", entry))
     finally:
         database.close()
 
