@@ -40,8 +40,7 @@ def teller(process: str) -> Say:
         _Stderr(),
         processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
         wrapper_class=structlog.BoundLogger,
-        process=process,
-    )
+    ).bind(process=process)
 
     def say(happening: str, /, **facts: Any) -> None:
         log.info(happening, **facts)
