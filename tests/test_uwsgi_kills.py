@@ -60,11 +60,7 @@ def nothing_is_lost(instance: Instance, replies: list[Reply]) -> None:
     assert accepted
     stored = {delivery for (delivery,) in instance.query("SELECT id FROM delivery")}
     assert {reply["delivery"] for reply in accepted} <= stored
-<<<<<<< Updated upstream
-    instance.until(lambda: not instance.query("SELECT 1 FROM job WHERE state NOT IN ('succeeded', 'dead', 'cancelled') LIMIT 1"))
-=======
     instance.until(lambda: not instance.query("SELECT 1 FROM job WHERE finished_at IS NULL LIMIT 1"))
->>>>>>> Stashed changes
     states = dict(instance.query("SELECT id, state FROM job"))
     assert Counter(states[job] for reply in accepted for job in reply["jobs"]) == {"succeeded": 2 * len(accepted)}
     assert not instance.query("SELECT id FROM attempt WHERE ended_at IS NULL")
