@@ -377,3 +377,12 @@ def test_no_preset_fails_whatever_is_sent(name, method, url, headers, kind, body
     certificate_wanted(name, request)
     for said in named(name, request):
         assert said is None or len(said.encode("utf-8", "surrogatepass")) <= 255
+
+
+def test_a_public_key_signs_nothing():
+    """And a private key is no secret for a source."""
+    request = WebhookRequest("POST", "/h", {}, BODY)
+    for name, secret in (("standard-webhooks", "whpk_" + "A" * 43), ("sendgrid", public_text(EC_KEYS[0]))):
+        with pytest.raises(ValueError, match="the secret "):
+            sign(name, secret, request, now=NOW)
+    assert PRESETS["svix"].secret_faults("whsk_" + "A" * 43) != []

@@ -67,6 +67,8 @@ def send(
     base = (config.public_url or url or config.address.url or "http://localhost").rstrip("/")
     try:
         used = config.secret(secret) if secret else _secret(config, known)
+        if known.scheme.asymmetric and not secret and "PRIVATE KEY" not in used:
+            raise ValueError("the source's secret is a public key")
         signed = sign(known.verify, used, request, event_id=event_id, event_type=event, base=base)
     except ValueError as fault:
         raise NotSignable(source=source, why=fault) from None

@@ -29,7 +29,9 @@ HASHES: dict[str, hashes.HashAlgorithm] = {
 
 @lru_cache(maxsize=64)
 def public_key(algorithm: str, kind: str, secret: str) -> Any:
-    """The public key, also of a private one or a certificate. Raises ValueError when it is none."""
+    """The public key, also of a private one in PEM or a certificate. Raises ValueError when it is none."""
+    if secret.startswith("whsk_"):
+        raise ValueError("the secret is a private key; give the source the public one, whpk_")
     key = _loaded(kind, secret, _raw_public)
     return _of_class(algorithm, key.public_key() if hasattr(key, "public_key") else key, 0)
 
@@ -37,6 +39,8 @@ def public_key(algorithm: str, kind: str, secret: str) -> Any:
 @lru_cache(maxsize=64)
 def private_key(algorithm: str, kind: str, secret: str) -> Any:
     """The private key to sign with: PEM, or for Ed25519 its 32 bytes. Raises ValueError when it is none."""
+    if secret.startswith("whpk_"):
+        raise ValueError("the secret is a public key")
     return _of_class(algorithm, _loaded(kind, secret, _raw_private), 1)
 
 
