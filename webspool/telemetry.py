@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import time
+from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import structlog
@@ -38,7 +41,7 @@ def teller(process: str) -> Say:
     renderer: Any = structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
     log = structlog.wrap_logger(
         _Stderr(),
-        processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), renderer],
+        processors=[_stamped, renderer],
         wrapper_class=structlog.BoundLogger,
     ).bind(process=process)
 
@@ -46,6 +49,18 @@ def teller(process: str) -> Say:
         log.info(happening, **facts)
 
     return say
+
+
+def _stamped(_logger: Any, _method: str, facts: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Add the time, RFC 3339 with microseconds; the part before the dot is made once a second."""
+    now = time.time_ns() // 1000
+    facts["timestamp"] = f"{_second(now // 1_000_000)}.{now % 1_000_000:06d}Z"
+    return facts
+
+
+@lru_cache(maxsize=1)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def silent(happening: str, /, **facts: Any) -> None:

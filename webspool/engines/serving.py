@@ -6,8 +6,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from webspool.config import Config
@@ -32,20 +32,11 @@ class UwsgiEngine:
     def begin(self) -> None:
         """uWSGI has begun everything else."""
 
-    @contextmanager
-    def bounded(self, seconds: float) -> Iterator[None]:
+    def bounded(self, seconds: float) -> Bounded:
         """A body read in here that takes longer raises TimeoutError."""
         import uwsgi
 
-        give_up = time.monotonic() + seconds
-        try:
-            with self._impatience.about(uwsgi.connection_fd(), give_up):
-                yield
-        except OSError:
-            if time.monotonic() < give_up:
-                raise
-        if time.monotonic() >= give_up:
-            raise TimeoutError
+        return Bounded(self._impatience, uwsgi.connection_fd(), seconds)
 
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """The chunks as uWSGI reads them: with no option set they do not come through wsgi.input."""
@@ -56,6 +47,23 @@ class UwsgiEngine:
             while len(body) <= cap and (chunk := uwsgi.chunked_read(int(seconds) + 1)):
                 body += chunk
         return bytes(body)
+
+
+class Bounded:
+    """The time in which a body has to come; told as TimeoutError once it has passed."""
+
+    __slots__ = ("_descriptor", "_give_up", "_impatience")
+
+    def __init__(self, impatience: Impatience, descriptor: int, seconds: float) -> None:
+        self._impatience, self._descriptor, self._give_up = impatience, descriptor, time.monotonic() + seconds
+
+    def __enter__(self) -> None:
+        self._impatience.begin(self._descriptor, self._give_up)
+
+    def __exit__(self, kind: type[BaseException] | None, fault: object, trace: object) -> None:
+        self._impatience.end(self._descriptor)
+        if (kind is None or issubclass(kind, OSError)) and time.monotonic() >= self._give_up:
+            raise TimeoutError
 
 
 class Impatience:
@@ -69,18 +77,17 @@ class Impatience:
         self._due: dict[int, float] = {}
         self._watcher: threading.Thread | None = None
 
-    @contextmanager
-    def about(self, descriptor: int, give_up: float) -> Iterator[None]:
+    def begin(self, descriptor: int, give_up: float) -> None:
         """From `give_up` on (monotonic clock) what is read from the descriptor has ended."""
         if self._watcher is None:
             self._watcher = threading.Thread(target=self._watch, name="webspool slow senders", daemon=True)
             self._watcher.start()
         self._due[descriptor] = give_up
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._due[descriptor]
+
+    def end(self, descriptor: int) -> None:
+        """The body is there, or given up."""
+        with self._lock:
+            del self._due[descriptor]
 
     def _watch(self) -> None:
         while True:
