@@ -111,6 +111,11 @@ class Config:
         return self.directory / "my_spools"
 
     @property
+    def master_fifo(self) -> Path:
+        """The pipe by which uWSGI's master is told to replace its workers one by one."""
+        return self.var / "master.fifo"
+
+    @property
     def keeper_dir(self) -> Path:
         return self.var / "keeper"
 

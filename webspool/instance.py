@@ -8,6 +8,7 @@ from pathlib import Path
 
 from webspool.config import Config, load
 from webspool.processes import Identity
+from webspool.release import Release, current
 
 
 @cache
@@ -45,3 +46,8 @@ def directory() -> Path:
 
 def config() -> Config:
     return load(directory())
+
+
+def release(config: Config) -> Release:
+    """The code that processes which start now are to run."""
+    return current(config.directory, master())

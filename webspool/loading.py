@@ -11,11 +11,16 @@ from types import ModuleType
 from typing import Any
 
 from webspool.config import Config
+from webspool.release import pin
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY
 
 
-def load_app(config: Config) -> Any:
-    """What WEBSPOOL_APP names, imported with the instance as working directory. Raises what the user's code does."""
+def load_app(config: Config, code: Path | None = None) -> Any:
+    """What WEBSPOOL_APP names, imported with the instance as working directory. Raises what the user's code does.
+
+    `code` is the release to import; None: the files as they lie in the instance.
+    """
+    pin(config.directory, code)
     os.chdir(config.directory)
     os.environ["WEBSPOOL_INSTANCE"] = str(config.directory)
     if str(config.directory) not in sys.path:

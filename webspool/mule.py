@@ -41,7 +41,7 @@ def _keep(config: Config, say: Say, ending: Ending) -> None:
     config.var.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.ledger_path.parent.mkdir(parents=True, exist_ok=True)
     master, name = instance.master(), instance.name()
-    enter(config.ledger_path, master, "spool", name)
+    enter(config.ledger_path, master, "spool", name, instance.release(config).number)
     inbox = SocketInbox(config.keeper_dir)
     inbox.watch(ending.descriptor, ending.heard)
     _write_who_we_are(config)

@@ -60,6 +60,15 @@ class Operator:
         """Let an instance begin no further job, or again; the mark dies with the instance, unlike a pause."""
         self.client.call(Operation(new_id("x"), "stop", {"instance": instance, "stopping": stopping}))
 
+    def renew(self, instance: str, generation: int) -> None:
+        """Have an instance's runners replaced by ones of this generation of its code, each between two jobs."""
+        self.client.call(Operation(new_id("x"), "renew", {"instance": instance, "generation": generation}))
+
+    def cut(self, instance: str, generation: int) -> int:
+        """Cut what older code than this generation runs still, uncharged; returns how many jobs that are."""
+        operation = Operation(new_id("x"), "cut", {"instance": instance, "generation": generation})
+        return len(self.client.call(operation).values["attempts"])
+
     def _act(self, verb: str, **given: Any) -> Answered:
         operation = Operation(new_id("x"), "act", {"verb": verb, "actor": self.actor, **given})
         yield from self.client.call(operation).values["done"].items()

@@ -7,8 +7,10 @@ ledger does not know; its end and the next claim travel in one round trip.
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,6 +29,7 @@ POLL_SECONDS = 0.1
 UNRECORDED_SECONDS = 60.0
 LONGEST_MENDING = 10.0
 OUTPUT_CAP = 1 << 20
+CUT_BY_RELOAD = "cut: it ran longer than the drain limit of a reload"
 
 
 class Runner(Protocol):
@@ -38,6 +41,8 @@ class Runner(Protocol):
     def start_time(self) -> int: ...
     @property
     def alive(self) -> bool: ...
+    @property
+    def generation(self) -> int: ...
     def hello(self, seconds: float) -> dict[str, Policy]: ...
     def call(
         self,
@@ -58,7 +63,6 @@ class Post:
     pid: int
     start: int
     bodies: Path
-    generation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,15 @@ class Performer:
         self._start_runner = start_runner
         self._runner: Runner | None = None
         self._policies: dict[str, Policy] = {}
+        self._generation = 1
         self._mending = 1.0
+        self._renewal = Renewal()
 
     def perform(self, until: Callable[[], bool]) -> None:
         """Run jobs until told to stop; the job at hand is finished and recorded first."""
         finished: Finished | None = None
         while not until():
-            if finished and not self._has_runner():
+            if finished and not self._may_go_on():
                 self.turn(finished, claim_next=False)
                 finished = None
             if not self.ready():
@@ -134,7 +140,10 @@ class Performer:
         operation = _turn(finished, wanted)
         direct = self.client.direct_calls
         answer = self._recorded(operation) if finished else self._asked(operation)
-        if answer is None or not answer.values["order"]:
+        if answer is None:
+            return None
+        if not answer.values["order"]:
+            self._renewal.hear(answer)
             if self.client.direct_calls != direct:
                 time.sleep(POLL_SECONDS)
             return None
@@ -146,7 +155,8 @@ class Performer:
             "attempt": new_id("a"),
             "process": post.process,
             "instance": post.instance,
-            "generation": post.generation,
+            "generation": self._generation,
+            "tried": self._renewal.tried,
         }
 
     def _asked(self, operation: Operation) -> Answer | None:
@@ -180,45 +190,74 @@ class Performer:
     def _has_runner(self) -> bool:
         return self._runner is not None and self._runner.alive
 
+    def _may_go_on(self) -> bool:
+        return self._has_runner() and not self._renewal.due(self._generation)
+
     def ready(self) -> bool:
-        """A living runner whose tasks the ledger knows. One that cannot import the user's code claims nothing."""
-        if self._has_runner():
+        """A living runner whose tasks the ledger knows. One that cannot import the user's code claims nothing.
+
+        When there is new code, a runner of it takes over from the one before only once it has imported it.
+        """
+        if self._may_go_on():
             return True
         try:
-            self._runner = self._start_runner()
-            self._policies = self._runner.hello(60.0)
-            self._join(self._runner)
-        except (RunnerBroken, LedgerUnavailable) as fault:
-            self._mend(fault)
-            return False
+            self._take_on(self._start_runner())
+        except RunnerBroken as fault:
+            return self._went_wrong(fault)
+        except LedgerUnavailable as fault:
+            self.close()
+            return self._mend(fault)
         self._mending = 1.0
         return True
 
-    def _mend(self, fault: Exception) -> None:
-        self.say("runner_broken", why=str(fault), again_in_seconds=self._mending)
+    def _take_on(self, fresh: Runner) -> None:
+        policies = fresh.hello(60.0)
         self.close()
-        time.sleep(self._mending)
-        self._mending = min(self._mending * 2, LONGEST_MENDING)
+        self._runner, self._policies, self._generation = fresh, policies, fresh.generation
+        self._renewal.settle(fresh.generation)
+        self._join(tasks={name: policy.as_dict() for name, policy in policies.items()})
 
-    def _join(self, runner: Runner) -> None:
+    def _went_wrong(self, fault: RunnerBroken) -> bool:
+        """New code that cannot be imported: what ran before runs on, later we try again. Else nothing is claimed."""
+        self._renewal.fail(self._mending)
+        if not self._has_runner():
+            self.close()
+        with suppress(LedgerUnavailable):
+            self._join(broken=fault.why)
+        return self._mend(fault)
+
+    def _mend(self, fault: Exception) -> bool:
+        """Whether there is a runner all the same; without one some time passes before another is begun."""
+        serves_on = self._has_runner()
+        self.say("runner_broken", why=str(fault), again_in_seconds=self._mending, serves_on=serves_on)
+        if not serves_on:
+            time.sleep(self._mending)
+        self._mending = min(self._mending * 2, LONGEST_MENDING)
+        return serves_on
+
+    def _join(self, **told: Any) -> None:
+        runner, post = self._runner, self.post
         given = {
-            "process": self.post.process,
-            "instance": self.post.instance,
-            "pid": self.post.pid,
-            "start": self.post.start,
-            "runner_pid": runner.pid,
-            "runner_start": runner.start_time,
-            "generation": self.post.generation,
-            "tasks": {name: policy.as_dict() for name, policy in self._policies.items()},
+            "process": post.process,
+            "instance": post.instance,
+            "pid": post.pid,
+            "start": post.start,
+            "runner_pid": runner.pid if runner else 0,
+            "runner_start": runner.start_time if runner else 0,
+            "generation": self._generation,
+            "tried": self._renewal.tried,
         }
-        self.client.call(Operation(new_id("p"), "join", given))
+        self.client.call(Operation(new_id("p"), "join", given | told))
 
     def _interruption(self, attempt: str) -> Outcome | None:
         """What the keeper says unasked about this attempt; a keeper that began meanwhile is told where to say it."""
         if not self.client.connected():
             self.client.tell(Operation(new_id("h"), "present", {"process": self.post.process}))
-        if any(message.get("interrupt") == attempt for message in self.client.pushed()):
-            return Outcome(Ending.INTERRUPTED, error="cancelled by an operator while it ran", charge=False)
+        for message in self.client.pushed():
+            if message.get("interrupt") == attempt:
+                return Outcome(Ending.INTERRUPTED, error="cancelled by an operator while it ran", charge=False)
+            if message.get("cut") == attempt:
+                return Outcome(Ending.INTERRUPTED, error=CUT_BY_RELOAD, cut=True)
         return None
 
     # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
@@ -232,6 +271,28 @@ class Performer:
     def _tell_end(self, order: Order, ended: dict[str, Any]) -> None:
         facts = {"outcome": ended["outcome"], "state": ended["state"], "error": ended["error"]}
         self.say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts)
+
+
+class Renewal:
+    """What the ledger said of newer code, and what became of trying it. Times in seconds of the monotonic clock."""
+
+    def __init__(self) -> None:
+        self.newest = self.tried = 0
+        self._again = math.inf
+
+    def hear(self, answer: Answer) -> None:
+        self.newest = max(self.newest, answer.values.get("renew", 0))
+
+    def due(self, generation: int) -> bool:
+        """Whether a runner of newer code is to be begun beside the one of that generation."""
+        return self.newest > generation and (self.newest > self.tried or time.monotonic() >= self._again)
+
+    def settle(self, generation: int) -> None:
+        """A runner of that generation has begun; when it is not the newest, nothing newer is there to be run."""
+        self.tried, self._again = max(self.newest, generation), math.inf
+
+    def fail(self, again_in_seconds: float) -> None:
+        self.tried, self._again = self.newest, time.monotonic() + again_in_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from webspool.errors import RunnerBroken
 from webspool.orders import order_frame, outcome_of
 from webspool.policy import Policy
 from webspool.records import Ending, Order, Outcome
+from webspool.release import IN_PLACE, Release
 from webspool.runner_process import Process
 
 OnOutput = Callable[[bytes], None]
@@ -41,10 +42,11 @@ _DEAF = "its process was killed: it had closed the descriptors of its runner, or
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a runner imports: the instance's directory, and its app as "module:attribute" or "module:factory()"."""
+    """What a runner imports: the instance's directory, its app ("module:attribute" or "module:factory()"), its code."""
 
     directory: Path
     app: str
+    release: Release = IN_PLACE
 
 
 class Runner:
@@ -70,7 +72,12 @@ class Runner:
     @classmethod
     def start(cls, program: Program) -> Runner:
         """Fork a runner, which begins to import the app; `hello` waits for it. Raises OSError."""
-        return cls(program, *Process.fork(program.directory, program.app))
+        return cls(program, *Process.fork(program.directory, program.app, program.release.folder))
+
+    @property
+    def generation(self) -> int:
+        """The number of the code that it runs."""
+        return self.program.release.number
 
     @property
     def pid(self) -> int:

@@ -23,6 +23,7 @@ from webspool import frames
 from webspool.calling import TimeLimit, call, traceback_text
 from webspool.orders import order_of, outcome_frame
 from webspool.records import Ending, Outcome
+from webspool.release import pin
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, registry
 
 CONTROL, SPARE = 3, 4
@@ -34,13 +35,13 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LINE_BUFFERED = 1
 
 
-def live(directory: Path, app: str, parent: int, control: int, output: int) -> NoReturn:
+def live(directory: Path, app: str, code: Path | None, parent: int, control: int, output: int) -> NoReturn:
     """The whole life of a runner, begun right after the fork. Never returns into the parent's code."""
     status = OUR_FAULT
     try:
         _leave_the_parent(parent)
         _take_descriptors(control, output)
-        status = Child(directory, app).serve()
+        status = Child(directory, app, code).serve()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -111,8 +112,8 @@ def _close_all_above(last: int) -> None:
 class Child:
     """The runner seen from inside."""
 
-    def __init__(self, directory: Path, app: str) -> None:
-        self.directory, self.app_name = directory, app
+    def __init__(self, directory: Path, app: str, code: Path | None = None) -> None:
+        self.directory, self.app_name, self.code = directory, app, code
         self.app: Any = None
         self.limit = TimeLimit()
         self.output = Output()
@@ -151,6 +152,7 @@ class Child:
 
     def _import_app(self) -> None:
         sys.path.insert(0, str(self.directory))
+        pin(self.directory, self.code)
         importlib.invalidate_caches()
         _give_uwsgi_our_words()
         self.app = _load(self.app_name)

@@ -25,7 +25,7 @@ class Process:
         self._status: int | None = None
 
     @classmethod
-    def fork(cls, directory: Path, app: str) -> tuple[Process, socket.socket, int]:
+    def fork(cls, directory: Path, app: str, code: Path | None = None) -> tuple[Process, socket.socket, int]:
         """A new runner, the socket by which it is spoken to, and what it writes. Raises OSError."""
         parent = os.getpid()
         ours, theirs = socket.socketpair()
@@ -33,7 +33,7 @@ class Process:
         try:
             pid = os.fork()
             if pid == 0:
-                runner_child.live(directory, app, parent, theirs.fileno(), writing)
+                runner_child.live(directory, app, code, parent, theirs.fileno(), writing)
         except OSError:
             ours.close()
             os.close(reading)

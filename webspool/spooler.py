@@ -31,12 +31,16 @@ def serve(ticket: dict[bytes, bytes]) -> int:
         return _leave_alone(ticket.get(b"spooler_task_name", b"").decode("utf-8", "backslashreplace"), say)
     config = instance.config()
     client = watching_client(config, say)
-    performer = Performer(client, _post(config), lambda: Runner.start(Program(config.directory, config.app)), say)
+    performer = Performer(client, _post(config), lambda: _start_runner(config), say)
     try:
         performer.perform(_until_the_end())
     finally:
         performer.close()
     return int(uwsgi.SPOOL_OK)
+
+
+def _start_runner(config: Config) -> Runner:
+    return Runner.start(Program(config.directory, config.app, instance.release(config)))
 
 
 def _leave_alone(file: str, say: Say) -> int:

@@ -23,7 +23,8 @@ HEADERS = [
 def _application() -> WSGI:
     """The user's application. `SystemExit` in app.py would make uWSGI respawn the worker for ever, so all is caught."""
     try:
-        return cast(WSGI, load_app(instance.config()))
+        config = instance.config()
+        return cast(WSGI, load_app(config, instance.release(config).folder))
     except BaseException as fault:
         teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
         return _unavailable

@@ -11,6 +11,7 @@ import click
 from webspool.errors import WebspoolError
 
 COMMANDS = {
+    "backup": "webspool.cli.storing:backup",
     "cancel": "webspool.cli.acting:cancel",
     "check": "webspool.cli.checking:check",
     "deliveries": "webspool.cli.reading:deliveries",
@@ -25,7 +26,10 @@ COMMANDS = {
     "jobs": "webspool.cli.reading:jobs",
     "keeper": "webspool.cli.reading:keeper",
     "pause": "webspool.cli.acting:pause",
+    "prune": "webspool.cli.storing:prune",
+    "reload": "webspool.cli.reloading:reload",
     "replay": "webspool.cli.acting:replay",
+    "restore": "webspool.cli.storing:restore",
     "resume": "webspool.cli.acting:resume",
     "retry": "webspool.cli.acting:retry",
     "send": "webspool.cli.sending:send",

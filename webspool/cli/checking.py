@@ -17,18 +17,25 @@ import click
 
 from webspool.cli.chosen import chosen_directory, reloaded_by_uwsgi, started_by_uwsgi
 from webspool.config import Address, Config, load
-from webspool.errors import ConfigurationError, InstanceRunning, WebspoolError
+from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, WebspoolError
+from webspool.ledger import reading
 from webspool.ledger.reader import read, rfc3339
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.processes import Identity
+from webspool.release import Release, drop, make_current, take
 
 PACKAGE = Path(__file__).parent.parent
 
 
 @click.command()
 @click.option("-v", "--verbose", is_flag=True, help="Tell what was found, source by source.")
-def check(verbose: bool) -> None:
-    """Tell every fault of configuration and code; uwsgi.ini runs this before anything starts."""
+@click.option("--force", is_flag=True, help="Jobs that wait for a task which this code does not know are no fault.")
+@click.option("--release", type=int, metavar="N", help="Look at that copy of the code in var/code (for reload).")
+def check(verbose: bool, force: bool, release: int | None) -> None:
+    """Tell every fault of configuration and code; uwsgi.ini runs this before anything starts.
+
+    Then the code that was found good is copied, and the copy is what runs: later changes wait for webspool reload.
+    """
     directory = chosen_directory()
     try:
         config = load(directory)
@@ -37,8 +44,45 @@ def check(verbose: bool) -> None:
     faults = [*_ini_faults(directory), *_spool_faults(config)]
     if started_by_uwsgi() and not reloaded_by_uwsgi():
         faults += [*_other_instances(config), *_address_faults(config)]
-    hooks = _imported(config, faults)
+    fresh = _copied(config, faults) if started_by_uwsgi() and not faults else None
+    hooks = _imported(config, faults, _code(config, fresh, release))
+    if hooks is not None:
+        _look_for_lost_tasks(config, faults, force=force or started_by_uwsgi())
+    if fresh is not None:
+        drop(fresh) if faults else make_current(config.directory, fresh)
     _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), _summary(hooks)])
+
+
+def _copied(config: Config, faults: list[str]) -> Release | None:
+    """The code as it is now, copied: what is checked here is what the instance will run."""
+    try:
+        return take(config.directory)
+    except OSError as fault:
+        faults.append(f"the code cannot be copied to {config.var / 'code'}: {fault}")
+        return None
+
+
+def _code(config: Config, fresh: Release | None, number: int | None) -> Path | None:
+    if number is not None:
+        return config.var / "code" / str(number)
+    return None if fresh is None else fresh.folder
+
+
+def _look_for_lost_tasks(config: Config, faults: list[str], *, force: bool) -> None:
+    """Jobs that wait for a task which this code does not know are a fault; forced, or at a start, they are told."""
+    try:
+        waiting = reading.waiting_tasks(config)
+    except LedgerRefused:  # of another schema, which the start renews or refuses
+        return
+    known = sys.modules["webspool.task"].registry.tasks
+    for task, jobs in sorted(waiting.items()):
+        if task in known:
+            continue
+        told = f"{_count(jobs, 'job')} {'waits' if jobs == 1 else 'wait'} for the task {task}, which this code lacks"
+        if force:
+            click.echo(f"{told}: blocked until it is back", err=True)
+        else:
+            faults.append(f"{told}; put it back, or go on with --force: then they wait until it is back")
 
 
 def _ini_faults(directory: Path) -> Iterable[str]:
@@ -119,11 +163,11 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _imported(config: Config, faults: list[str]) -> Any:
+def _imported(config: Config, faults: list[str], code: Path | None) -> Any:
     """The app's Webspool; None, and a fault, when there is none."""
     stand_in_for_uwsgi(config.directory)
     try:
-        app = load_app(config)
+        app = load_app(config, code)
     except ConfigurationError as fault:
         faults += [each for each in fault.faults if each not in faults]
         return None

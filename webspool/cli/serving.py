@@ -38,6 +38,8 @@ hook-asap = unix_signal:15 end_me
 # a stop while workers import the app would be lost in the handlers they have from the master, which waits for them
 hook-post-fork = unix_signal:1 end_me
 hook-master-start = unix_signal:15 gracefully_kill_them_all
+# how webspool reload asks for new workers, one by one
+master-fifo = {fifo}
 worker-reload-mercy = 8
 # the keeper has to outlive the workers, and records what was cut
 mule-reload-mercy = 20
@@ -71,17 +73,19 @@ def ini() -> None:
 
 
 def uwsgi_ini(config: Config) -> str:
-    """The configuration as an ini text. Makes the spool directory when it is missing, without which uWSGI ends.
+    """The configuration as an ini text. Makes the directories that are missing and without which uWSGI ends.
 
     Raises ConfigurationError when the directory cannot stand in an ini file.
     """
     if not str(config.directory).isprintable() or any(sign in str(config.directory) for sign in ("$(", "@(")):
         fault = "the path of an instance may hold no $( or @( and no control characters: uWSGI would replace them"
         raise ConfigurationError(where=str(config.directory), faults=[fault])
-    _make_spool(config)
+    for folder in (config.spool_path, config.var):
+        _make(config, folder)
     common = LINES.format(
         directory=_escaped(config.directory),
         spool=_escaped(config.spool_path),
+        fifo=_escaped(config.master_fifo),
         keeper=_escaped(Path(webspool.__path__[0]) / "keeper_process.py"),
         workers=config.workers,
         spoolers=config.spoolers,
@@ -90,11 +94,11 @@ def uwsgi_ini(config: Config) -> str:
     return "\n".join(["[uwsgi]", *_binary(), *_listening(config), common])
 
 
-def _make_spool(config: Config) -> None:
+def _make(config: Config, folder: Path) -> None:
     try:
-        config.spool_path.mkdir(mode=0o700, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as fault:
-        why = f"{config.spool_path} cannot be made: {fault.strerror}"
+        why = f"{folder} cannot be made: {fault.strerror}"
         raise ConfigurationError(where=str(config.directory), faults=[why]) from None
 
 

@@ -136,6 +136,7 @@ class InlineRunner:
 
     pid = 0
     start_time = 0
+    generation = 1
 
     def __init__(self) -> None:
         self.app: Any = None

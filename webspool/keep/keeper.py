@@ -18,6 +18,7 @@ from webspool.ledger.apply import apply, claim
 from webspool.ledger.client import piece_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
 from webspool.ledger.inbox import Inbox, Request
+from webspool.ledger.membership import unknown_tasks
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
@@ -80,6 +81,7 @@ class Keeper:
         self.broken: str | None = None
         self._next_tick = 0.0
         self._next_due = 0.0
+        self._unknown: set[str] = set()
 
     def run(self, until: Callable[[], bool]) -> None:
         """Serve until told to end, or until the database can no longer be trusted (`broken`)."""
@@ -143,13 +145,20 @@ class Keeper:
         for request, answer in answers:
             request.answer(answer)
         self.rescuer.meet([request for request, _ in answers])
-        self._tell(requests)
+        for request, answer in answers:
+            self._follow(request.operation, answer)
 
-    def _tell(self, requests: list[Request]) -> None:
-        """What an operator did to the whole instance is a happening."""
-        for operation in (request.operation for request in requests):
-            if operation.verb == "stop":
+    def _follow(self, operation: Operation, answer: Answer) -> None:
+        """What follows from an operation outside of the ledger."""
+        match operation.verb:
+            case "stop":
                 self.say("draining" if operation.arguments["stopping"] else "draining_undone")
+            case "renew":
+                self.say("code_renewed", generation=operation.arguments["generation"])
+                self._send_away(list(self.parked))  # to come back at once, and hear of it
+            case "cut":
+                for attempt, process in answer.values["attempts"]:
+                    self.inbox.push(process, {"cut": attempt})
 
     def _apply(self, tx: Transaction, request: Request) -> Iterable[tuple[Request, Answer]]:
         """The operation's answer, if there is one yet: a claim may have to wait, what is late is dropped."""
@@ -165,7 +174,7 @@ class Keeper:
             request.fail(f"{type(fault).__name__}: {fault}")
             return
         wanted = request.operation.arguments.get("claim")
-        if wanted and not answer.values["order"]:
+        if wanted and not answer.values["order"] and not answer.values.get("renew"):
             until = min(time.monotonic() + PARKED_SECONDS, request.operation.deadline - 0.2)
             self.parked.append(Parked(request, wanted, answer.values["kept"], until))
             return
@@ -269,12 +278,14 @@ class Keeper:
         self.engine.wake(self.rescuer.present())
         answers: list[tuple[Request, Answer]] = []
         gone: list[Gone] = []
+        unknown: set[str] = set()
 
         def second(tx: Transaction) -> None:
             self.refusals.flush(tx)
             gone.append(self.pruner.bite(tx))
             self._set_timer(tx)
             self.rescuer.read(tx)
+            unknown.update(unknown_tasks(tx))
             if self.parked and tx.one("any_queued"):
                 answers.extend(self._serve_parked(tx, []))
             for attempt, process in tx.all("cancelling_attempts"):
@@ -282,7 +293,14 @@ class Keeper:
 
         if self._transact_and_answer(second, answers):
             self._clean_away(gone[0])
+            self._tell_unknown(unknown)
         self.rescuer.look_around()
+
+    def _tell_unknown(self, tasks: set[str]) -> None:
+        """Each task that has become unknown while jobs wait for it is told once."""
+        for task in sorted(tasks - self._unknown):
+            self.say("task_unknown", task=task)
+        self._unknown = tasks
 
     def _clean_away(self, gone: Gone) -> None:
         """What belonged to deleted rows goes after them: a crash in between leaves litter, never a hole."""

@@ -34,6 +34,13 @@ class Gone:
 
     attempts: list[str] = field(default_factory=list)
     bodies: list[str] = field(default_factory=list)
+    jobs: int = 0
+    deliveries: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """How much of each kind."""
+        rest = {"attempts": len(self.attempts), "bodies": len(self.bodies)}
+        return {"jobs": self.jobs, "deliveries": self.deliveries, **rest}
 
 
 class Pruner:
@@ -61,6 +68,11 @@ class Pruner:
         self._steps = None
         self._rest_until = now + REST_SECONDS
         return self._gone
+
+    @property
+    def rests(self) -> bool:
+        """Whether a round is over and the next has not begun."""
+        return self._steps is None and self._clock() < self._rest_until
 
     @property
     def tx(self) -> Transaction:
@@ -99,6 +111,7 @@ class Pruner:
         """Only as it was read: between two bites an operator may have sent it into a new round."""
         if not self.tx.run("delete_old_job", id=job, state=state, before=self.tx.now - self._kept(state)):
             return
+        self._gone.jobs += 1
         self._gone.attempts += [attempt for (attempt,) in self.tx.all("attempts_of", job=job)]
         self.tx.run("delete_attempts", job=job)
         self.tx.count(f"jobs.{state}", -1)
@@ -115,7 +128,10 @@ class Pruner:
 
     def _delete_delivery(self, row: Row) -> None:
         _, delivery, _, body_file = row
-        if self.tx.run("delete_jobless_delivery", id=delivery) and body_file:
+        if not self.tx.run("delete_jobless_delivery", id=delivery):
+            return
+        self._gone.deliveries += 1
+        if body_file:
             self._gone.bodies.append(delivery)
 
     def _event_keys(self) -> Iterator[None]:

@@ -167,8 +167,10 @@ def turn(tx: Transaction, operation: Operation) -> Answer:
     wanted = operation.arguments.get("claim")
     kept = end(tx, ended) if ended else True
     claimed = claim(tx, wanted) if wanted else None
-    values, body = claimed or ({}, b"")
-    return Answer({"kept": kept, "order": values or None}, body)
+    if claimed is not None:
+        return Answer({"kept": kept, "order": claimed[0]}, claimed[1])
+    renewed = membership.renewal(tx, wanted) if wanted else None
+    return Answer({"kept": kept, "order": None} | ({"renew": renewed} if renewed else {}))
 
 
 def end(tx: Transaction, given: dict[str, Any]) -> bool:
@@ -251,8 +253,17 @@ def claim(tx: Transaction, given: dict[str, Any]) -> tuple[dict[str, Any], bytes
 
 
 def _may_claim(tx: Transaction, given: dict[str, Any]) -> bool:
+    """Whether this process is given jobs: its instance does not stop, and its code is not old.
+
+    With old code it goes on only while nobody could import the new: it has tried, and no other runs it.
+    """
     standing = tx.one("instance_standing", id=given["instance"])
-    return standing is not None and not standing[0] and given["generation"] >= standing[1]
+    if standing is None or standing[0]:
+        return False
+    newest = standing[1]
+    return given["generation"] >= newest or (
+        given.get("tried", 0) >= newest and not membership.anybody_runs(tx, given["instance"], newest)
+    )
 
 
 def _close_ghosts(tx: Transaction, given: dict[str, Any]) -> None:
@@ -312,6 +323,8 @@ VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
     "join": membership.join,
     "start": membership.start,
     "stop": membership.stop,
+    "renew": membership.renew,
+    "cut": membership.cut,
     "leave": membership.leave,
     "act": actions.act,
     "ping": lambda _tx, _operation: Answer({}),

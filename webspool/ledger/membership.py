@@ -13,7 +13,7 @@ from webspool.ledger.operations import Answer, Operation
 def start(tx: Transaction, operation: Operation) -> Answer:
     """An instance begins to serve this ledger; those of this host before it have ended."""
     given = operation.arguments
-    tx.run("insert_instance", id=operation.id, now=tx.now, **given)
+    tx.run("insert_instance", id=operation.id, now=tx.now, **{"generation": 1} | given)
     tx.run("end_other_instances", id=operation.id, host=given["host"], now=tx.now)
     tx.run("end_other_processes", instance=operation.id, now=tx.now)
     return Answer({"instance": operation.id})
@@ -24,6 +24,31 @@ def stop(tx: Transaction, operation: Operation) -> Answer:
     given = operation.arguments
     changed = tx.run("mark_stopping", id=given["instance"], stopping=int(given["stopping"]))
     return Answer({"changed": bool(changed)})
+
+
+def renew(tx: Transaction, operation: Operation) -> Answer:
+    """The instance's processes are to run code of this generation from now on; it never goes back."""
+    given = operation.arguments
+    changed = tx.run("renew_instance", id=given["instance"], generation=given["generation"])
+    return Answer({"changed": bool(changed)})
+
+
+def cut(tx: Transaction, operation: Operation) -> Answer:
+    """The attempts that still run code older than this generation; the keeper tells their spoolers to cut them."""
+    rows = tx.all("attempts_of_instance", **operation.arguments)
+    return Answer({"attempts": [[attempt, process] for attempt, process in rows]})
+
+
+def renewal(tx: Transaction, given: dict[str, Any]) -> int | None:
+    """The generation that this process is to try next, if there is one."""
+    standing = tx.one("instance_standing", id=given["instance"])
+    newest = standing[1] if standing else 0
+    return newest if newest > max(given["generation"], given.get("tried", 0)) else None
+
+
+def anybody_runs(tx: Transaction, instance: str, generation: int) -> bool:
+    """Whether a runner of that code or newer has begun."""
+    return tx.one("any_of_generation", instance=instance, generation=generation) is not None
 
 
 def leave(tx: Transaction, operation: Operation) -> Answer:
@@ -44,11 +69,20 @@ def join(tx: Transaction, operation: Operation) -> Answer:
         runner_pid=given["runner_pid"],
         runner_start=given["runner_start"],
         generation=given["generation"],
+        tried=given.get("tried", 0),
+        broken=given.get("broken"),
         now=tx.now,
     )
-    if given.get("tasks") is not None:
+    if given.get("tasks") is not None and _runs_the_newest(tx, given):
         learn_tasks(tx, given["tasks"])
     return Answer({"process": given["process"]})
+
+
+def _runs_the_newest(tx: Transaction, given: dict[str, Any]) -> bool:
+    """Whether its tasks are those of the instance: in a reload the old code does not take back what the new knows."""
+    standing = tx.one("instance_standing", id=given["instance"])
+    newest = standing[1] if standing else 0
+    return given["generation"] >= newest or not anybody_runs(tx, given["instance"], newest)
 
 
 def learn_tasks(tx: Transaction, tasks: dict[str, dict[str, Any]]) -> None:
@@ -60,6 +94,15 @@ def learn_tasks(tx: Transaction, tasks: dict[str, dict[str, Any]]) -> None:
             tx.run("forget_task", name=name)
             tx.forget_what_was_read()
             hold_queued(tx, "queued_by_task", f"unknown:{name}", task=name)
+
+
+def unknown_tasks(tx: Transaction) -> set[str]:
+    """The tasks for which jobs wait that the code does not know; one look into the index for each."""
+    found, after = set[str](), "unknown:"
+    while row := tx.one("next_unknown", after=after):
+        after = row[0]
+        found.add(after.removeprefix("unknown:"))
+    return found
 
 
 def _learn(tx: Transaction, name: str, policy: dict[str, Any], before: tuple[int, int | None, str] | None) -> None:

@@ -10,7 +10,7 @@ from webspool import frames
 from webspool.policy import Verdict
 from webspool.records import Outcome
 
-DURABLE = frozenset({"accept", "spool", "act", "replay", "start", "join"})
+DURABLE = frozenset({"accept", "spool", "act", "replay", "start", "join", "renew"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any
 from webspool.config import Config
 from webspool.errors import NotFound
 from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339
-from webspool.ledger.standing import keeper, running_jobs, serving, status, unready
+from webspool.ledger.standing import keeper, running_jobs, serving, status, unready, waiting_tasks
 from webspool.records import State
 
 Found = dict[str, Any]
@@ -264,4 +264,5 @@ __all__ = [
     "serving",
     "status",
     "unready",
+    "waiting_tasks",
 ]

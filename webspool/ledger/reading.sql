@@ -4,10 +4,10 @@
 SELECT name, value FROM counter
 
 -- name: live_instances
-SELECT id, boot, pid, start, engine, started_at, stopping FROM instance WHERE ended_at IS NULL ORDER BY started_at DESC
+SELECT id, boot, pid, start, engine, started_at, stopping, generation FROM instance WHERE ended_at IS NULL ORDER BY started_at DESC
 
 -- name: processes_of
-SELECT process.id, process.pid, process.start,
+SELECT process.id, process.pid, process.start, process.generation, process.tried, process.broken, process.runner_pid,
        (SELECT count(*) FROM attempt WHERE attempt.process = process.id AND attempt.ended_at IS NULL) AS busy
 FROM process WHERE process.instance = :instance AND process.ended_at IS NULL
 
@@ -18,6 +18,9 @@ WHERE attempt.ended_at IS NULL AND process.instance = :instance ORDER BY attempt
 
 -- name: pauses
 SELECT name, since AS since_at, actor FROM pause ORDER BY since
+
+-- name: waiting_tasks
+SELECT task, count(*) AS jobs FROM job WHERE state IN ('scheduled', 'queued', 'blocked', 'running') GROUP BY task
 
 -- name: unknown_tasks
 SELECT substr(blocked_on, 9) AS task, count(*) AS jobs FROM job

@@ -12,7 +12,7 @@ from webspool.ledger.operations import Operation
 from webspool.processes import Identity, host_name
 
 
-def enter(ledger: Path, master: Identity, engine: str, name: str | None = None) -> None:
+def enter(ledger: Path, master: Identity, engine: str, name: str | None = None, generation: int = 1) -> None:
     """Enter an instance into the ledger, by the name of its process `master` unless another is given.
 
     While that process lives, it is the one that serves.
@@ -20,6 +20,7 @@ def enter(ledger: Path, master: Identity, engine: str, name: str | None = None) 
     Raises InstanceRunning when another one of this host does, LedgerUnavailable.
     """
     entry = {"host": host_name(), "boot": master.boot, "pid": master.pid, "start": master.start, "engine": engine}
+    entry["generation"] = generation
     database = Database(ledger, busy_seconds=5.0)
     try:
         with database.transaction(flush=True) as tx:

@@ -194,6 +194,17 @@ class SocketInbox:
         os.close(self._lock)
 
 
+@contextlib.contextmanager
+def held_alone(folder: Path) -> Iterator[None]:
+    """No keeper begins in here. Raises LedgerUnavailable while one serves."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = _locked(folder / "lock", 0.0)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _locked(path: Path, seconds: float) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     give_up = time.monotonic() + seconds

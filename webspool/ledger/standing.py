@@ -27,9 +27,16 @@ class Serving:
     """The instance that runs, with its processes; `instance` None: nothing serves the ledger."""
 
     instance: dict[str, Any] | None
-    spoolers: int
-    busy: int
+    members: list[dict[str, Any]]
     keeper: bool
+
+    @property
+    def spoolers(self) -> int:
+        return len(self.members)
+
+    @property
+    def busy(self) -> int:
+        return sum(member["busy"] for member in self.members)
 
 
 def status(config: Config) -> dict[str, Any]:
@@ -77,6 +84,11 @@ def running_jobs(config: Config, instance: str) -> list[dict[str, Any]]:
     return [row | {"started_at": rfc3339(row["started_at"])} for row in found]
 
 
+def waiting_tasks(config: Config) -> dict[str, int]:
+    """How many jobs that have not ended there are of each task."""
+    return {row["task"]: row["jobs"] for row in read(config, lambda reader: reader.all("waiting_tasks"))}
+
+
 def keeper(config: Config) -> dict[str, Any] | None:
     """The keeper as it entered itself: pid, since when, and whether that very process runs; None: there was none."""
     try:
@@ -101,7 +113,7 @@ def free_bytes(config: Config) -> int:
 def _serving(config: Config, reader: Reader) -> Serving:
     instance = next(filter(_lives, reader.all("live_instances")), None)
     if instance is None:
-        return Serving(None, 0, 0, False)
+        return Serving(None, [], False)
     boot = instance["boot"]
     members = [
         each
@@ -111,7 +123,7 @@ def _serving(config: Config, reader: Reader) -> Serving:
     entered = keeper(config)
     kept = entered is not None and entered["running"]
     kept = kept or instance["engine"] != "spool"  # other engines keep the ledger in a thread of the instance
-    return Serving(instance, len(members), sum(each["busy"] for each in members), kept)
+    return Serving(instance, members, kept)
 
 
 def _lives(row: dict[str, Any]) -> bool:
@@ -163,8 +175,15 @@ def _degraded(config: Config, serving: Serving) -> Iterator[str]:
         yield "the instance is draining: webspool drain was called, it begins no further job (webspool drain --undo)"
     if serving.instance and not serving.spoolers:
         yield "no spooler has come into its claim loop: jobs wait"
+    yield from map(_broken, (member for member in serving.members if member["broken"]))
     if (free := free_bytes(config)) < config.min_free_bytes:
         yield f"the disk is low: {free} bytes are free, fewer than WEBSPOOL_MIN_FREE_BYTES={config.min_free_bytes}"
+
+
+def _broken(member: dict[str, Any]) -> str:
+    last = member["broken"].strip().splitlines()[-1]
+    goes_on = "goes on with the code that it had" if member["runner_pid"] else "runs nothing"
+    return f"the runner of spooler {member['pid']} cannot import the app ({last}); the spooler {goes_on}"
 
 
 def _unknown_tasks(reader: Reader) -> Iterator[str]:

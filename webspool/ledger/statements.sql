@@ -116,6 +116,10 @@ SELECT id, task, source, key, due_at FROM job WHERE state = 'queued'
 -- name: running_by_task
 SELECT id FROM job WHERE state = 'running' AND task = :task
 
+-- name: next_unknown
+SELECT blocked_on FROM job WHERE state = 'blocked' AND blocked_on > :after AND blocked_on < 'unknown;'
+ORDER BY blocked_on LIMIT 1
+
 -- name: blocked_reasons
 SELECT DISTINCT blocked_on FROM job WHERE state = 'blocked'
 
@@ -151,9 +155,9 @@ INSERT INTO pause (name, since, actor) VALUES (:name, :now, :actor) ON CONFLICT 
 DELETE FROM pause WHERE name = :name
 
 -- name: insert_instance
-INSERT INTO instance (id, host, boot, pid, start, engine, started_at)
-VALUES (:id, :host, :boot, :pid, :start, :engine, :now)
-ON CONFLICT (id) DO NOTHING
+INSERT INTO instance (id, host, boot, pid, start, engine, generation, started_at)
+VALUES (:id, :host, :boot, :pid, :start, :engine, :generation, :now)
+ON CONFLICT (id) DO UPDATE SET generation = max(generation, excluded.generation)
 
 -- name: end_other_instances
 UPDATE instance SET ended_at = :now WHERE id <> :id AND host = :host AND ended_at IS NULL
@@ -170,11 +174,23 @@ SELECT stopping OR ended_at IS NOT NULL, generation FROM instance WHERE id = :id
 -- name: mark_stopping
 UPDATE instance SET stopping = :stopping WHERE id = :id
 
+-- name: renew_instance
+UPDATE instance SET generation = max(generation, :generation) WHERE id = :id
+
+-- name: any_of_generation
+SELECT 1 FROM process WHERE instance = :instance AND ended_at IS NULL AND generation >= :generation AND runner_pid > 0
+LIMIT 1
+
+-- name: attempts_of_instance
+SELECT attempt.id, attempt.process FROM attempt JOIN process ON process.id = attempt.process
+WHERE attempt.ended_at IS NULL AND process.instance = :instance AND process.generation < :generation
+
 -- name: upsert_process
-INSERT INTO process (id, instance, pid, start, runner_pid, runner_start, generation, joined_at)
-VALUES (:id, :instance, :pid, :start, :runner_pid, :runner_start, :generation, :now)
+INSERT INTO process (id, instance, pid, start, runner_pid, runner_start, generation, tried, broken, joined_at)
+VALUES (:id, :instance, :pid, :start, :runner_pid, :runner_start, :generation, :tried, :broken, :now)
 ON CONFLICT (id) DO UPDATE SET runner_pid = excluded.runner_pid, runner_start = excluded.runner_start,
-                               generation = excluded.generation, ended_at = NULL
+                               generation = excluded.generation, tried = excluded.tried, broken = excluded.broken,
+                               ended_at = NULL
 
 -- name: end_process
 UPDATE process SET ended_at = :now WHERE id = :id AND ended_at IS NULL
