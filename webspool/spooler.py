@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import Any
 
 import uwsgi
 
@@ -24,11 +25,11 @@ _foreign: set[str] = set()
 fill_standard_descriptors()
 
 
-def serve(ticket: dict[bytes, bytes]) -> int:
+def serve(ticket: dict[Any, Any]) -> int:
     """uWSGI's spooler callback: perform until the instance ends. A file of another hand is left where it is."""
     say = teller("spooler")
     if TICKET not in ticket:
-        return _leave_alone(ticket.get(b"spooler_task_name", b"").decode("utf-8", "backslashreplace"), say)
+        return _leave_alone(os.fsdecode(ticket["spooler_task_name"]), say)
     config = instance.config()
     client = watching_client(config, say)
     performer = Performer(client, _post(config), lambda: _start_runner(config), say)

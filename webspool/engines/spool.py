@@ -6,7 +6,6 @@ import fcntl
 import os
 import signal
 import struct
-import time
 from pathlib import Path
 
 TICKET = b"webspool"
@@ -48,7 +47,7 @@ class SpoolEngine:
         import uwsgi
 
         takers = {0, *uwsgi.spooler_pids()}
-        return sum(holder(path) in takers for path in ticket_files(self._folder))
+        return sum(holder(path) in takers for path in spool_files(self._folder))
 
     def _write_ticket(self) -> None:
         import uwsgi
@@ -62,7 +61,7 @@ class SpoolEngine:
             os.kill(pid, signal.SIGUSR1)
 
 
-def ticket_files(folder: Path) -> list[Path]:
+def spool_files(folder: Path) -> list[Path]:
     """The spool's files; uWSGI's lock file and folders for priorities are none."""
     try:
         return [entry for entry in folder.iterdir() if entry.name.startswith("uwsgi_spoolfile") and entry.is_file()]
@@ -70,27 +69,17 @@ def ticket_files(folder: Path) -> list[Path]:
         return []
 
 
-def holder(ticket: Path) -> int:
-    """The process that has taken the ticket, as its lock tells; 0: nobody, or the ticket is gone.
+def holder(path: Path) -> int | None:
+    """The process that has taken this ticket, as its lock tells; 0: nobody. None: it is no ticket, or gone.
 
     Never to be asked in a spooler: closing the file there would drop the spooler's own lock on it.
     """
-    question = struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
     try:
-        with open(ticket, "rb+") as file:
-            answer = fcntl.fcntl(file, fcntl.F_GETLK, question)
+        with open(path, "rb+") as file:
+            if TICKET not in file.read(64):
+                return None
+            answer = fcntl.fcntl(file, fcntl.F_GETLK, struct.pack(FLOCK, fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
     except OSError:
-        return 0
+        return None
     kind, _, _, _, pid = struct.unpack(FLOCK, answer)
     return 0 if kind == fcntl.F_UNLCK else int(pid)
-
-
-def depth(folder: Path) -> tuple[int, float]:
-    """How many files lie in the spool, and the age in seconds of the oldest."""
-    ages = []
-    for path in ticket_files(folder):
-        try:
-            ages.append(time.time() - path.stat().st_mtime)
-        except OSError:
-            continue
-    return len(ages), max(ages, default=0.0)
