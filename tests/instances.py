@@ -153,7 +153,10 @@ class Instance:
                 os.kill(pid, signal.SIGKILL)
 
     def _left_by_runners(self) -> Iterable[int]:
-        if not self.config.ledger_path.exists():
+        try:
+            if not self.config.ledger_path.exists():
+                return
+        except WebspoolError:  # the test has spoilt the configuration: nothing was started
             return
         for runner, start in self.query("SELECT runner_pid, runner_start FROM process WHERE runner_pid > 1"):
             if start_time(runner) in (0, start):

@@ -207,7 +207,7 @@ def write_here(name):
 @task
 def read_the_spool():
     """Open and close every spool file: in a process that holds locks on them this would drop the locks."""
-    found = [path.name for path in (HERE / "my_spools").rglob("*") if path.is_file() and path.read_bytes() is not None]
+    found = [path.read_bytes() for path in (HERE / "my_spools").glob("uwsgi_spoolfile*")]
     note("read", files=len(found))
 
 
@@ -217,19 +217,19 @@ def close_everything():
 
 
 @task
-def poll_signals(gate):
-    """How many waits were broken by signals of others."""
+def poll(gate):
+    """How many waits in C were broken off by signals of others (EINTR)."""
+    libc = ctypes.CDLL(None, use_errno=True)
     note("held")
     broken = 0
     while not (HERE / f"gate-{gate}").exists():
-        started = time.monotonic()
-        time.sleep(0)
-        try:
-            signal.sigtimedwait([], 0.005)
-        except InterruptedError:
-            broken += 1
-        assert time.monotonic() - started < 60
+        broken += libc.poll(None, 0, 5) == -1
     note("let_go", broken=broken)
+
+
+@task
+def count_bytes(data):
+    return len(data)
 
 
 @task
@@ -239,8 +239,5 @@ def describe():
         "described",
         directory=os.getcwd(),
         stdin=os.readlink("/proc/self/fd/0"),
-        descriptors=sorted(int(name) for name in os.listdir("/proc/self/fd")),
-        session=os.getsid(0),
-        parent=os.getppid(),
-        alarm_handler=str(signal.getsignal(signal.SIGALRM)),
+        alarm_is_default=signal.getsignal(signal.SIGALRM) == signal.SIG_DFL,
     )

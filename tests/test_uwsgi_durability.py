@@ -1,0 +1,111 @@
+"""A 2xx means it is on disk: the system calls of a real keeper and a real worker, in their order."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.conditions import wait_until
+from tests.instances import Instance
+
+CALLS = "trace=fsync,fdatasync,write,writev,sendto,sendmsg"
+
+
+@pytest.fixture
+def traced(own_instance: Instance) -> Instance:
+    """An instance of one worker."""
+    env = own_instance.directory / ".env"
+    env.write_text(env.read_text().replace("WEBSPOOL_WORKERS=2", "WEBSPOOL_WORKERS=1"))
+    return own_instance.start()
+
+
+@contextmanager
+def trace(instance: Instance, into: Path) -> Iterator[None]:
+    """Write down the system calls of keeper and worker: descriptors with their paths, in the order of their ends."""
+    strace = shutil.which("strace")
+    if strace is None:
+        missing("strace is not installed")
+    processes = instance.processes()
+    pids = [processes.keeper, *processes.workers]
+    said = into.with_suffix(".said")
+    typed = [str(strace), "-f", "-y", "-s", "64", "-e", CALLS, "-o", str(into)]
+    for pid in pids:
+        typed += ["-p", str(pid)]
+    with said.open("wb") as file:
+        tracing = subprocess.Popen(typed, stderr=file)
+    try:
+        wait_until(lambda: tracing.poll() is not None or said.read_text().count("attached") >= len(pids))
+        if tracing.poll() is not None:
+            missing(f"strace may not look at processes here: {said.read_text()}")
+        yield
+    finally:
+        tracing.terminate()
+        tracing.wait()
+
+
+def missing(why: str) -> None:
+    """Skip at home, fail where the tests have to be whole."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def first(lines: list[str], pattern: str) -> int:
+    """The number of the first line that fits."""
+    found = [number for number, line in enumerate(lines) if re.search(pattern, line)]
+    assert found, f"nothing like {pattern} in:\n" + "\n".join(lines)
+    return found[0]
+
+
+def calls(path: Path) -> list[str]:
+    """The calls that have ended, each in a line of its own at the place where it ended."""
+    begun: dict[str, str] = {}
+    found = []
+    for line in path.read_text().splitlines():
+        pid, call = line.split(None, 1)
+        if "<unfinished ...>" in call:
+            begun[pid] = call.replace("<unfinished ...>", "")
+        elif "resumed>" in call:
+            found.append(begun.pop(pid, "") + call.partition("resumed>")[2])
+        else:
+            found.append(call)
+    return found
+
+
+def test_an_answer_of_202_comes_after_the_flush_of_the_ledger(traced: Instance, tmp_path: Path) -> None:
+    """The keeper's fsync of the ledger's log has returned before the worker writes the answer to its client."""
+    with trace(traced, tmp_path / "calls"):
+        assert traced.webhook().status == 202
+    lines = calls(tmp_path / "calls")
+    answered = first(lines, r"^(write|writev|sendto|sendmsg)\(.*HTTP/1\.1 202")
+    flushed = first(lines, r"^(fsync|fdatasync)\(\d+<[^>]*ledger\.db-wal>\) += 0$")
+    assert flushed < answered
+
+
+def test_a_large_body_is_flushed_before_its_delivery(traced: Instance, tmp_path: Path) -> None:
+    """The file, then its folder, then the ledger, then the answer."""
+    traced.webhook(b"[" + b"1," * 50_000 + b"1]")  # the first of them makes the folder
+    with trace(traced, tmp_path / "calls"):
+        reply = traced.webhook(b"[" + b"2," * 50_000 + b"2]")
+    lines = calls(tmp_path / "calls")
+    body = first(lines, rf"^(fsync|fdatasync)\(\d+<[^>]*bodies/{reply.json['delivery']}>\) += 0$")
+    folder = first(lines, r"^fsync\(\d+<[^>]*/bodies>\) += 0$")
+    ledger = first(lines, r"^(fsync|fdatasync)\(\d+<[^>]*ledger\.db-wal>\) += 0$")
+    answered = first(lines, r"^(write|writev|sendto|sendmsg)\(.*HTTP/1\.1 202")
+    assert body < folder < ledger < answered
+
+
+def test_a_spooled_job_is_flushed_before_its_caller_goes_on(traced: Instance, tmp_path: Path) -> None:
+    """What `.spool()` returns is on disk."""
+    with trace(traced, tmp_path / "calls"):
+        traced.spool("add", a=1, b=2)
+    lines = calls(tmp_path / "calls")
+    flushed = first(lines, r"^(fsync|fdatasync)\(\d+<[^>]*ledger\.db-wal>\) += 0$")
+    assert flushed < first(lines, r"^(write|writev|sendto|sendmsg)\(.*HTTP/1\.1 202")
