@@ -229,29 +229,55 @@ def test_every_fault_is_named_at_once(own_instance: Instance) -> None:
     assert "did you mean WEBSPOOL_WORKERS" in told
 
 
-def test_code_broken_while_it_runs_takes_nothing_down(own_instance: Instance) -> None:
+def test_half_a_file_on_disk_takes_nothing_down(own_instance: Instance) -> None:
     """With lazy-apps and need-app a half-written tasks.py and one killed worker take the whole instance down.
 
-    Here the new worker answers 503 and says why, the others serve, runners keep the code they have; repaired, all is
-    well.
+    Here a worker or runner that is killed comes back with the copy of the code that was checked.
     """
     own_instance.start()
-    tasks = own_instance.directory / "tasks.py"
-    whole = tasks.read_text()
-    tasks.write_text(whole + "\ndef half(:\n")
+    before = own_instance.processes()
+    with (own_instance.directory / "tasks.py").open("a") as tasks:
+        tasks.write("\ndef half(:\n")
+    for process in (*before.workers, *(own_instance.runner_of(spooler) for spooler in before.spoolers)):
+        kill(process)
+    own_instance.until(lambda: not set(before.workers) & set(own_instance.processes().workers))
+    replies = [own_instance.webhook() for _ in range(10)]
+    assert {reply.status for reply in replies} == {202}
+    assert {own_instance.ended(job)["state"] for reply in replies for job in reply.json["jobs"]} == {"succeeded"}
+
+
+BREAKS = """
+import pathlib
+if pathlib.Path("broken").exists():
+    raise RuntimeError("what the import needs is gone")
+"""
+
+
+def breakable(instance: Instance) -> Path:
+    """An instance whose code can be imported only while there is no file of that path."""
+    with (instance.directory / "tasks.py").open("a") as tasks:
+        tasks.write(BREAKS)
+    instance.start()
+    return instance.directory / "broken"
+
+
+def test_a_worker_that_cannot_import_says_so_and_takes_nothing_down(own_instance: Instance) -> None:
+    """It answers 503, the others serve, runners keep the code they have; what was missing is back, all is well."""
+    broken = breakable(own_instance)
+    broken.touch()
     first, second = own_instance.processes().workers
     kill(first)
     own_instance.until(lambda: own_instance.said("app_unavailable"))
     kill(second, signal.SIGSTOP)  # so that the broken one answers
     try:
-        broken = own_instance.webhook()
+        reply = own_instance.webhook()
     finally:
         kill(second, signal.SIGCONT)
-    assert (broken.status, broken.cause) == (503, "app_unavailable")
+    assert (reply.status, reply.cause) == (503, "app_unavailable")
     kill(own_instance.processes().workers[-1], signal.SIGSTOP)
     job = wait_until(lambda: own_instance.webhook().json.get("jobs"), 10)[0]
     assert own_instance.ended(job)["state"] == "succeeded"
-    tasks.write_text(whole)
+    broken.unlink()
     for worker in own_instance.processes().workers:
         if worker != second:
             kill(worker)
@@ -260,16 +286,14 @@ def test_code_broken_while_it_runs_takes_nothing_down(own_instance: Instance) ->
 
 def test_spoolers_whose_code_is_broken_claim_nothing(own_instance: Instance) -> None:
     """A spooler that cannot import its code would run nothing, or fail everything; ours waits and says so."""
-    own_instance.start()
-    tasks = own_instance.directory / "tasks.py"
-    whole = tasks.read_text()
-    tasks.write_text(whole + "\nraise RuntimeError('half a deploy')\n")
+    broken = breakable(own_instance)
+    broken.touch()
     for spooler in own_instance.processes().spoolers:
         kill(own_instance.runner_of(spooler))
     own_instance.until(lambda: len(own_instance.said("runner_broken")) >= 2)
     job = own_instance.webhook().json["jobs"][0]
     assert own_instance.state(job) == "queued"
-    tasks.write_text(whole)
+    broken.unlink()
     ended = own_instance.ended(job)
     assert (ended["state"], ended["attempts"]) == ("succeeded", 1)
 
