@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conditions import wait_until
-from tests.instances import CODE, Instance, runs
+from tests.instances import CODE, INI, Instance, runs
 
 
 def everybody(instance: Instance) -> list[int]:
@@ -110,13 +110,15 @@ def test_a_reload_takes_new_code_and_charges_nothing(own_instance: Instance) -> 
     assert own_instance.ended(own_instance.spool("add", a=3, b=4))["result"] == 12
 
 
-def test_a_request_that_never_ends_does_not_hold_up_a_stop_for_ever(own_instance: Instance) -> None:
+def test_a_request_that_never_ends_does_not_hold_up_a_stop_for_ever(tmp_path: Path) -> None:
     """uWSGI's master waits for its workers without a limit of its own; a stop ends within the mercy given to them."""
-    own_instance.start()
-    with ThreadPoolExecutor(1) as sender:
-        cut = sender.submit(own_instance.get, "/slow/never")
-        own_instance.until(lambda: (own_instance.directory / "inside-never").exists())
-        assert own_instance.stop() == 0
+    with (
+        Instance(tmp_path, {"uwsgi.ini": INI + "worker-reload-mercy = 2\n"}) as instance,
+        ThreadPoolExecutor(1) as sender,
+    ):
+        cut = sender.submit(instance.get, "/slow/never")
+        instance.until(lambda: (tmp_path / "inside-never").exists())
+        assert instance.stop() == 0
         assert isinstance(cut.exception(20), OSError)
 
 
