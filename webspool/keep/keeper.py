@@ -15,6 +15,7 @@ from webspool.keep.prune import Gone, Pruner, Retention, remove_bodies
 from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import release_due
 from webspool.ledger.apply import apply, claim
+from webspool.ledger.checkpoints import Checkpointer
 from webspool.ledger.client import piece_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
 from webspool.ledger.inbox import Inbox, Request
@@ -28,8 +29,6 @@ from webspool.telemetry import Say
 PARKED_SECONDS = 1.0
 TICK_SECONDS = 1.0
 DUE_AT_ONCE = 500
-LOG_PAGES_WHEN_IDLE = 1000
-LOG_PAGES_AT_MOST = 8000
 SHORTEST_WAIT = 0.0005
 
 
@@ -74,6 +73,7 @@ class Keeper:
         self.database = Database(folders.ledger)
         self.outputs = Outputs(folders.outputs)
         self.inbox, self.engine, self.say = inbox, engine, say
+        self.checkpointer = Checkpointer(folders.ledger, say)
         self.refusals = Refusals()
         self.pruner = Pruner(retention, folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say)
@@ -89,6 +89,7 @@ class Keeper:
         while self.broken is None and not until():
             self.round()
         self._send_away(list(self.parked))
+        self.checkpointer.close()
         self.database.close()
         self.outputs.close()
 
@@ -108,8 +109,7 @@ class Keeper:
         self._hear([request for request in requests if not request.awaited])
         self._commit([request for request in requests if request.awaited])
         self._look_at_the_clocks()
-        if self.database.log_pages > (LOG_PAGES_AT_MOST if requests else LOG_PAGES_WHEN_IDLE):
-            self._checkpoint()
+        self.checkpointer.look(self.database)
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -206,12 +206,6 @@ class Keeper:
                 self.broken = str(fault.why)
                 self.say("ledger_broken", why=self.broken)
             raise
-
-    def _checkpoint(self) -> None:
-        try:
-            self.database.checkpoint()
-        except StatementFailed as fault:
-            self.say("checkpoint_failed", why=explained(fault))
 
     def _set_timer(self, tx: Transaction) -> None:
         row = tx.one("next_due")

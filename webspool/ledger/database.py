@@ -174,14 +174,6 @@ class Database:
         self.log_pages = pages
         return apsw.SQLITE_OK
 
-    def checkpoint(self) -> None:
-        """Bring what the write-ahead log holds into the database file; readers and writers go on meanwhile.
-
-        Never inside a commit, which somebody waits for: whoever keeps the connection open chooses the moment.
-        """
-        self.log_pages = 0
-        self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
     def close(self) -> None:
         self.connection.close()
 
