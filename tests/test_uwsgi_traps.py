@@ -144,7 +144,7 @@ def test_a_file_of_another_hand_is_left_alone_and_holds_up_nothing(own_instance:
     own_instance.start()
     assert own_instance.ended(own_instance.spool("add", a=1, b=1))["state"] == "succeeded"
     assert foreign.read_bytes() == before
-    assert {told["file"] for told in own_instance.said("foreign_spool_file")} <= {foreign.name}
+    own_instance.until(lambda: len(own_instance.said("spool_file_left_alone")) == 2)
 
 
 # ── the process of a task ───────────────────────────────────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ from webspool.engines.ending import Ending
 from webspool.engines.spool import SpoolEngine, fill_standard_descriptors
 from webspool.errors import InstanceRunning, WebspoolError
 from webspool.keep import Folders, Keeper, Retention
+from webspool.keep.adopt import Adopter
 from webspool.ledger.serving import enter
 from webspool.ledger.sockets import SocketInbox
 from webspool.ledger.watchdog import keeper_file
@@ -49,6 +50,7 @@ def _keep(config: Config, say: Say, ending: Ending) -> None:
     folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
     keeper = Keeper(folders, inbox, engine, say, name, Retention(days=config.retention_days))
     keeper.rescuer.ending = ending.announced
+    keeper.chores.append(Adopter(config.spool_path, keeper.transact, say, lambda: keeper.rescuer.present() > 0).look)
     say("keeper_started", ledger=str(config.ledger_path))
     keeper.run(_until(keeper, ending, master.pid, say))
     inbox.close()

@@ -14,22 +14,22 @@ import uwsgi
 from webspool import instance
 from webspool.config import Config
 from webspool.engines.spool import TICKET, fill_standard_descriptors
+from webspool.engines.taking import protect
 from webspool.ledger.watchdog import watching_client
 from webspool.perform import Performer, Post
 from webspool.processes import Identity
 from webspool.runner import Program, Runner
-from webspool.telemetry import Say, teller
-
-_foreign: set[str] = set()
+from webspool.telemetry import teller
 
 fill_standard_descriptors()
+protect(instance.directory() / "my_spools")
 
 
 def serve(ticket: dict[Any, Any]) -> int:
     """uWSGI's spooler callback: perform until the instance ends. A file of another hand is left where it is."""
-    say = teller("spooler")
     if TICKET not in ticket:
-        return _leave_alone(os.fsdecode(ticket["spooler_task_name"]), say)
+        return int(uwsgi.SPOOL_IGNORE)  # the keeper looks after it
+    say = teller("spooler")
     config = instance.config()
     client = watching_client(config, say)
     performer = Performer(client, _post(config), lambda: _start_runner(config), say)
@@ -42,14 +42,6 @@ def serve(ticket: dict[Any, Any]) -> int:
 
 def _start_runner(config: Config) -> Runner:
     return Runner.start(Program(config.directory, config.app, instance.release(config)))
-
-
-def _leave_alone(file: str, say: Say) -> int:
-    """A file of another hand: told once, and left where it is."""
-    if file not in _foreign:
-        _foreign.add(file)
-        say("foreign_spool_file", file=file)
-    return int(uwsgi.SPOOL_IGNORE)
 
 
 def _post(config: Config) -> Post:

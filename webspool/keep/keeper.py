@@ -79,6 +79,7 @@ class Keeper:
         self.rescuer = Rescuer(instance, inbox, self.transact, say)
         self.parked: deque[Parked] = deque()
         self.broken: str | None = None
+        self.chores: list[Callable[[], None]] = []
         self._next_tick = 0.0
         self._next_due = 0.0
         self._unknown: set[str] = set()
@@ -270,6 +271,8 @@ class Keeper:
     def _tick(self) -> None:
         """What must be true again at least each second, whatever was lost."""
         self.engine.wake(self.rescuer.present())
+        for chore in self.chores:
+            chore()
         answers: list[tuple[Request, Answer]] = []
         gone: list[Gone] = []
         unknown: set[str] = set()

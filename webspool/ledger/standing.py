@@ -16,6 +16,7 @@ from webspool.errors import LedgerRefused
 from webspool.ledger.reader import Reader, exists, read, rfc3339
 from webspool.processes import Identity
 from webspool.records import State
+from webspool.spool_files import foreign
 
 DELIVERIES = ("accepted", "refused", "duplicates", "ignored")
 SPOOL_FILE = "uwsgi_spoolfile_on_"
@@ -176,6 +177,9 @@ def _degraded(config: Config, serving: Serving) -> Iterator[str]:
     if serving.instance and not serving.spoolers:
         yield "no spooler has come into its claim loop: jobs wait"
     yield from map(_broken, (member for member in serving.members if member["broken"]))
+    if left := foreign(config.spool_path):
+        named = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+        yield f"{len(left)} files in {config.spool_path.name} are not webspool's and are left alone: {named}"
     if (free := free_bytes(config)) < config.min_free_bytes:
         yield f"the disk is low: {free} bytes are free, fewer than WEBSPOOL_MIN_FREE_BYTES={config.min_free_bytes}"
 
