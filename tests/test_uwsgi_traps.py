@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -170,6 +172,16 @@ def test_the_first_descriptors_are_nobodys_files(instance: Instance) -> None:
     told = instance.notes("described", job=job)[0]
     assert told["stdin"] == "/dev/null"
     assert told["alarm_is_default"]  # a spooler ignores SIGALRM, which its children would inherit
+
+
+def test_what_is_opened_first_never_gets_a_standard_descriptor() -> None:
+    """As in a spooler that imports: descriptor 0 is closed, and the next file opened must not be given that number."""
+    code = (
+        "import os; from webspool.engines.spool import fill_standard_descriptors as fill\n"
+        "os.close(0); fill(); os.write(1, b'%d' % os.open(os.devnull, os.O_RDONLY))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=True)
+    assert int(told.stdout) > 2
 
 
 def test_no_clock_of_the_wall_ends_a_task(instance: Instance) -> None:
