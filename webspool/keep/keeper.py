@@ -137,12 +137,12 @@ class Keeper:
                 answers.extend(self._apply(tx, request))
             answers.extend(self._serve_parked(tx, requests))
 
+        self._write_output(requests)  # first: who reads that a job has ended finds all that it printed
         try:
             self.transact(batch, flush=flush)
         except LedgerUnavailable as fault:
             self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
-        self._write_output(requests)
         for request, answer in answers:
             request.answer(answer)
         self.rescuer.meet([request for request, _ in answers])

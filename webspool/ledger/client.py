@@ -67,14 +67,14 @@ class Client:
     def call_directly(self, operation: Operation) -> Answer:
         """One transaction on a connection of its own, opened and closed here."""
         self.direct_calls += 1
+        if piece := piece_of(operation):
+            self._keep_directly(piece)
         database = Database(self.ledger, busy_seconds=BUSY_SECONDS)
         try:
             with database.transaction(flush=True, direct=True) as tx:
                 answer = apply(tx, operation)
         finally:
             database.close()
-        if piece := piece_of(operation):
-            self._keep_directly(piece)
         return answer
 
     def tell(self, operation: Operation) -> bool:
