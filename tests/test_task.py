@@ -99,6 +99,10 @@ def test_two_functions_cannot_have_one_name_but_one_may_be_defined_twice(instanc
         task(name="report")(lambda: None)
 
 
+def generator() -> Iterator[int]:
+    yield 1
+
+
 async def coroutine() -> None:
     """Not a task."""
 
@@ -112,6 +116,7 @@ async def coroutine() -> None:
         (report, {"discard_on": "ValueError"}, "discard_on"),
         (report, {"retry_on": (ValueError, 3)}, "retry_on"),
         (coroutine, {}, "asyncio.run"),
+        (generator, {}, "runs none of its body"),
         (3, {}, "no function"),
     ],
 )

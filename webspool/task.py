@@ -244,6 +244,8 @@ def _define(function: Callable[P, R], *, name: str | None = None, **settings: An
         raise TaskDefinitionError(task=repr(function), why="it is no function with a name")
     if inspect.iscoroutinefunction(function):
         raise TaskDefinitionError(task=name, why="it is a coroutine function; wrap it: asyncio.run(...) in a task")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TaskDefinitionError(task=name, why="it is a generator function: to call it runs none of its body")
     retry_on = _types(name, "retry_on", settings.pop("retry_on", Exception))
     discard_on = _types(name, "discard_on", settings.pop("discard_on", ()))
     bare = settings.pop("bare_returns", False)
