@@ -120,9 +120,6 @@ SELECT id FROM job WHERE state = 'running' AND task = :task
 SELECT blocked_on FROM job WHERE state = 'blocked' AND blocked_on > :after AND blocked_on < 'unknown;'
 ORDER BY blocked_on LIMIT 1
 
--- name: blocked_reasons
-SELECT DISTINCT blocked_on FROM job WHERE state = 'blocked'
-
 -- name: slots_taken
 SELECT count(*) FROM slot WHERE holds = :holds
 
@@ -161,9 +158,6 @@ ON CONFLICT (id) DO UPDATE SET generation = max(generation, excluded.generation)
 
 -- name: end_other_instances
 UPDATE instance SET ended_at = :now WHERE id <> :id AND host = :host AND ended_at IS NULL
-
--- name: end_instance
-UPDATE instance SET ended_at = :now WHERE id = :id AND ended_at IS NULL
 
 -- name: live_instances
 SELECT id, host, boot, pid, start, started_at FROM instance WHERE ended_at IS NULL
