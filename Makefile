@@ -1,4 +1,4 @@
-.PHONY: run test bench
+.PHONY: run test bench chaos
 
 run:
 	./run
@@ -8,3 +8,6 @@ test:
 
 bench:
 	./run bench
+
+chaos:
+	./run chaos

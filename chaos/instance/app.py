@@ -1,0 +1,12 @@
+"""The instance that is harmed: a webhook of any type starts the task of that name."""
+
+from flask import Flask
+
+import tasks  # noqa: F401
+from webspool import Source, Webspool
+from webspool.task import registry
+
+app = Flask(__name__)
+hooks = Webspool(app)
+on = {name: task.options(priority=1000) if name == "probe" else task for name, task in registry.tasks.items()}
+hooks.add(Source("github", verify="github", secrets=["env:GITHUB_SECRET"], on=on))

@@ -1,0 +1,33 @@
+"""Row 1: every process of the instance is killed, in turn and several at once, under load."""
+
+from __future__ import annotations
+
+import time
+
+from chaos.row import row
+from chaos.run import Run
+
+KINDS = ("worker", "spooler", "runner", "keeper", "live", "master")
+TOGETHER = 0.3
+PAUSE_SECONDS = (0.1, 1.2)
+
+
+@row(
+    1,
+    "killed processes",
+    broken="SIGKILL of workers, spoolers, runners, keeper, live process and master",
+    promise="what was acknowledged is stored once and runs to its end; service is back within 10 s",
+)
+def killed_processes(run: Run) -> None:
+    """In turn, so that each kind has its share, and now and then several at once; the master as a unit restarts it."""
+    with run.serving() as house, run.load(per_second=50):
+        turn = 0
+        while run.time_left():
+            time.sleep(run.chance.uniform(*PAUSE_SECONDS))
+            house.kill_the_rest = run.chance.random() < 0.5
+            victims = [KINDS[turn % len(KINDS)]]
+            if run.chance.random() < TOGETHER:
+                victims += run.chance.choices(KINDS, k=run.chance.randint(1, 3))
+            for kind in victims:
+                run.kill(kind)
+            turn += 1
