@@ -42,6 +42,10 @@ class Capture:
         self._held += data
         self.hand_on()
 
+    def keep_at_most(self, cap: int) -> None:
+        """Another cap from now on; what is kept stays."""
+        self._cap = cap
+
     def hand_on(self) -> None:
         """Give away what is held when it is large or old enough."""
         while len(self._held) >= LARGEST_PIECE:

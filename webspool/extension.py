@@ -14,10 +14,12 @@ from flask import Flask, Response, jsonify, request
 
 from webspool import engines
 from webspool.config import Config, load, make_env
+from webspool.disk import Disk
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
 from webspool.handle import Job, job
 from webspool.intake import Refused, read_body, throw_away_body, webhook
 from webspool.keep import Folders, Keeper, Retention
+from webspool.keep.room import RoomMaker
 from webspool.ledger import standing
 from webspool.ledger.client import Client
 from webspool.ledger.inbox import Inbox
@@ -75,6 +77,7 @@ class Webspool:
             max_body=config.max_body,
             say=self.say,
             public_url=config.public_url,
+            disk=Disk.of(config),
         )
 
     def begin(self) -> None:
@@ -207,7 +210,9 @@ class Verbs:
     def keeper(self, inbox: Inbox, master: Identity) -> Keeper:
         config = self.config
         folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
-        return Keeper(folders, inbox, Awake(), self.say, str(master), Retention(days=config.retention_days))
+        keeper = Keeper(folders, inbox, Awake(), self.say, str(master), Retention(days=config.retention_days))
+        keeper.chores.append(RoomMaker(Disk.of(config), folders.bodies, keeper.transact, self.say).look)
+        return keeper
 
     def performer(
         self,
@@ -218,7 +223,7 @@ class Verbs:
         clock: Callable[[], float] = time.time,
     ) -> Performer:
         post = Post(name, str(master), master.pid, master.start, self.config.var / "bodies")
-        return Performer(client, post, start_runner, self.say, clock)
+        return Performer(client, post, start_runner, self.say, clock, Disk.of(self.config).output_cap)
 
 
 class Awake:

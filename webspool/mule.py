@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 from webspool import instance
 from webspool.config import Config
+from webspool.disk import Disk
 from webspool.engines.ending import Ending
 from webspool.engines.spool import SpoolEngine, fill_standard_descriptors
 from webspool.errors import InstanceRunning, WebspoolError
 from webspool.keep import Folders, Keeper, Retention
 from webspool.keep.adopt import Adopter
+from webspool.keep.room import RoomMaker
 from webspool.ledger.serving import enter
 from webspool.ledger.sockets import SocketInbox
 from webspool.ledger.watchdog import keeper_file
@@ -33,7 +35,7 @@ def main() -> None:
     except InstanceRunning as fault:
         say("instance_refused", why=str(fault))
         os.kill(instance.master().pid, signal.SIGINT)
-    except WebspoolError as fault:
+    except (WebspoolError, OSError) as fault:
         say("keeper_failed", why=str(fault))
         time.sleep(1)
 
@@ -46,11 +48,12 @@ def _keep(config: Config, say: Say, ending: Ending) -> None:
     inbox = SocketInbox(config.keeper_dir)
     inbox.watch(ending.descriptor, ending.heard)
     _write_who_we_are(config)
-    engine = SpoolEngine(config.spool_path, config.spoolers)
+    engine = SpoolEngine(config.spool_path, config.spoolers, say)
     folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
     keeper = Keeper(folders, inbox, engine, say, name, Retention(days=config.retention_days))
     keeper.rescuer.ending = ending.announced
     keeper.chores.append(Adopter(config.spool_path, keeper.transact, say, lambda: keeper.rescuer.present() > 0).look)
+    keeper.chores.append(RoomMaker(Disk.of(config), folders.bodies, keeper.transact, say).look)
     say("keeper_started", ledger=str(config.ledger_path))
     keeper.run(_until(keeper, ending, master.pid, say))
     inbox.close()
@@ -81,7 +84,8 @@ def _until(keeper: Keeper, ending: Ending, master: int, say: Say) -> Callable[[]
 
 def _write_who_we_are(config: Config) -> None:
     me = Identity.of(os.getpid())
-    text = json.dumps({"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time()})
+    known = {"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time()}
+    known["began_at_monotonic"] = time.monotonic()
     path = keeper_file(config)
-    path.with_suffix(".new").write_text(text)
+    path.with_suffix(".new").write_text(json.dumps(known))
     path.with_suffix(".new").replace(path)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webspool.capture import Capture
+from webspool.disk import OUTPUT_CAP
 from webspool.errors import LedgerUnavailable, RunnerBroken
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Answer, Operation, ending
@@ -28,7 +29,6 @@ CLAIM_PATIENCE = 2.0
 POLL_SECONDS = 0.1
 UNRECORDED_SECONDS = 60.0
 LONGEST_MENDING = 10.0
-OUTPUT_CAP = 1 << 20
 CUT_BY_RELOAD = "cut: it ran longer than the drain limit of a reload"
 
 
@@ -74,7 +74,10 @@ class Claim:
 
 
 class Performer:
-    """One spooler's work. Tasks run in `start_runner()`'s runner, which is replaced when it dies."""
+    """One spooler's work. Tasks run in `start_runner()`'s runner, which is replaced when it dies.
+
+    `output_cap()` is how many bytes of an attempt's output are kept at present.
+    """
 
     def __init__(
         self,
@@ -83,8 +86,10 @@ class Performer:
         start_runner: Callable[[], Runner],
         say: Say,
         clock: Callable[[], float] = time.time,
+        output_cap: Callable[[], int] = lambda: OUTPUT_CAP,
     ) -> None:
         self.client, self.post, self.say, self._clock = client, post, say, clock
+        self._output_cap = output_cap
         self._start_runner = start_runner
         self._runner: Runner | None = None
         self._policies: dict[str, Policy] = {}
@@ -127,6 +132,7 @@ class Performer:
         assert self._runner is not None
 
         def tick() -> Outcome | None:
+            output.keep_at_most(self._output_cap())
             output.hand_on()
             return self._interruption(order.attempt)
 
@@ -266,7 +272,7 @@ class Performer:
         def keep(piece: Piece) -> None:
             self.client.tell(Operation(new_id("o"), "output", {"output": piece.placed()}, piece.bytes))
 
-        return Capture(order.attempt, f"[{order.task} {order.job}] ", OUTPUT_CAP, keep, write_stderr)
+        return Capture(order.attempt, f"[{order.task} {order.job}] ", self._output_cap(), keep, write_stderr)
 
     def _tell_end(self, order: Order, ended: dict[str, Any]) -> None:
         facts = {"outcome": ended["outcome"], "state": ended["state"], "error": ended["error"]}

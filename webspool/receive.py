@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webspool.certificates import Certificates
+from webspool.disk import Disk, Room
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
 from webspool.ledger.operations import Answer, Operation
 from webspool.records import WebhookRequest, new_id, parse_json, says_json
@@ -72,7 +73,8 @@ class Receiver:
     """Receives for every source of one instance.
 
     `resolve` turns a secret's reference into the secret, once per source; `bodies` is the folder of what is too big
-    for the ledger's rows; `max_body` is in bytes; `public_url` is the base of the addresses that senders know.
+    for the ledger's rows; `max_body` is in bytes; `public_url` is the base of the addresses that senders know; when
+    the `disk` is full nothing is accepted.
     """
 
     def __init__(
@@ -84,9 +86,10 @@ class Receiver:
         max_body: int,
         say: Say,
         public_url: str | None = None,
+        disk: Disk | None = None,
     ) -> None:
         self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
-        self.public_url = public_url
+        self.public_url, self.disk = public_url, disk
         self.certificates = Certificates()
         self._secrets: dict[Source, Secrets] = {}
 
@@ -204,6 +207,8 @@ class Receiver:
         return storable(named) if isinstance(named, str) and named else None
 
     def _store(self, delivery: str, arguments: dict[str, Any], body: bytes) -> dict[str, Any]:
+        if self.disk is not None and self.disk.room is Room.FULL:  # what is left is for the ends of accepted jobs
+            raise LedgerUnavailable(ledger=self.bodies.parent, why=f"its disk is nearly full: {self.disk.free}")
         if not arguments["body_file"]:
             return self.ledger.call(Operation(delivery, "accept", arguments, body)).values
         path = write_body(self.bodies, delivery, body)  # stays when the call fails: its commit may yet have happened

@@ -13,6 +13,7 @@ import uwsgi
 
 from webspool import instance
 from webspool.config import Config
+from webspool.disk import Disk
 from webspool.engines.spool import TICKET, fill_standard_descriptors
 from webspool.engines.taking import protect
 from webspool.ledger.watchdog import watching_client
@@ -32,7 +33,8 @@ def serve(ticket: dict[Any, Any]) -> int:
     say = teller("spooler")
     config = instance.config()
     client = watching_client(config, say)
-    performer = Performer(client, _post(config), lambda: _start_runner(config), say)
+    cap = Disk.of(config).output_cap
+    performer = Performer(client, _post(config), lambda: _start_runner(config), say, output_cap=cap)
     try:
         performer.perform(_until_the_end())
     finally:

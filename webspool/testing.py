@@ -60,7 +60,8 @@ class _Elsewhere(Config):
 
 
 def _elsewhere(config: Config, scratch: Path) -> _Elsewhere:
-    return _Elsewhere(**{each.name: getattr(config, each.name) for each in fields(Config)}, scratch=scratch)
+    given = {each.name: getattr(config, each.name) for each in fields(Config)}
+    return _Elsewhere(**given | {"min_free_bytes": 0}, scratch=scratch)
 
 
 def signed_request(

@@ -6,7 +6,11 @@ import fcntl
 import os
 import signal
 import struct
+import time
+from contextlib import suppress
 from pathlib import Path
+
+from webspool.telemetry import Say
 
 TICKET = b"webspool"
 FLOCK = "hhqqi4x"
@@ -25,8 +29,9 @@ def fill_standard_descriptors() -> None:
 class SpoolEngine:
     """Tickets in uWSGI's spool. A ticket says only that a spooler should come and stay; a lost one is replaced."""
 
-    def __init__(self, folder: Path, spoolers: int) -> None:
-        self._folder, self._spoolers = folder, spoolers
+    def __init__(self, folder: Path, spoolers: int, say: Say) -> None:
+        self._folder, self._spoolers, self._say = folder, spoolers, say
+        self._fault: str | None = None
 
     def wake(self, present: int) -> None:
         """Have as many tickets out as there are spoolers, and signal while one has not come. Never raises."""
@@ -36,8 +41,20 @@ class SpoolEngine:
                 for _ in range(self._spoolers - self._tickets_of_ours()):
                     self._write_ticket()
                 self._signal()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as fault:
+            self._tell(str(fault))
+        else:
+            self._tell(None)
+
+    def _tell(self, fault: str | None) -> None:
+        """Once when it begins, once when it is over."""
+        if fault == self._fault:
             return
+        self._fault = fault
+        if fault is None:
+            self._say("spool_usable")
+        else:
+            self._say("spool_unusable", why=fault)
 
     def _tickets_of_ours(self) -> int:
         """Tickets that one of our spoolers has taken or can take.
@@ -47,7 +64,11 @@ class SpoolEngine:
         import uwsgi
 
         takers = {0, *uwsgi.spooler_pids()}
-        return sum(holder(path) in takers for path in spool_files(self._folder))
+        found = [(path, holder(path)) for path in spool_files(self._folder)]
+        for path, taker in found:
+            if taker == 0:
+                make_due(path)
+        return sum(taker in takers for _, taker in found)
 
     def _write_ticket(self) -> None:
         import uwsgi
@@ -67,6 +88,13 @@ def spool_files(folder: Path) -> list[Path]:
         return [entry for entry in folder.iterdir() if entry.name.startswith("uwsgi_spoolfile") and entry.is_file()]
     except OSError:
         return []
+
+
+def make_due(path: Path) -> None:
+    """A ticket of before the clock was set back is of the future: uWSGI would let it lie until then."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime > time.time():
+            os.utime(path)
 
 
 def holder(path: Path) -> int | None:

@@ -151,6 +151,9 @@ def replay(tx: Transaction, operation: Operation) -> Answer:
     row = tx.one("delivery_by_id", id=given["delivery"])
     if row is None:
         return Answer({"status": "not_found", "delivery": given["delivery"], "jobs": []})
+    if row[8] is None and not row[9] and row[10]:
+        why = "its body is no longer kept: it went when the disk was low"
+        return Answer({"status": f"not_allowed: {why}", "delivery": None, "jobs": []})
     old = {job["task"]: job["id"] for job in _jobs_of(tx, given["delivery"])}
     linked = [job | {"parent": old.get(job["task"])} for job in given["jobs"]]
     jobs = [_insert_job(tx, job, "delivery", given["delivery"], row[1]) for job in linked]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from webspool.config import Config
+from webspool.disk import Free, Room, folders_of, free
 from webspool.errors import LedgerRefused
 from webspool.ledger.reader import Reader, exists, read, rfc3339
 from webspool.processes import Identity
@@ -20,7 +20,6 @@ from webspool.spool_files import foreign
 
 DELIVERIES = ("accepted", "refused", "duplicates", "ignored")
 SPOOL_FILE = "uwsgi_spoolfile_on_"
-UNREADY_FRACTION = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +61,7 @@ def status(config: Config) -> dict[str, Any]:
 def unready(config: Config) -> list[str]:
     """Why this instance should be sent nothing now, a sentence each; empty when it is ready."""
     reasons = list(_unwritable(config))
-    free = free_bytes(config)
-    if free < config.min_free_bytes / UNREADY_FRACTION:
-        reasons.append(f"the disk is nearly full: {free} bytes are free")
+    reasons += _full_disk(config)
     try:
         served = serving(config)
     except LedgerRefused as fault:
@@ -98,14 +95,6 @@ def keeper(config: Config) -> dict[str, Any] | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return {"pid": identity.pid, "since": rfc3339(known.get("since")), "running": identity.alive}
-
-
-def free_bytes(config: Config) -> int:
-    """What is free on the ledger's disk."""
-    folder = config.ledger_path.parent
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 # ── processes ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,8 +169,11 @@ def _degraded(config: Config, serving: Serving) -> Iterator[str]:
     if left := foreign(config.spool_path):
         named = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
         yield f"{len(left)} files in {config.spool_path.name} are not webspool's and are left alone: {named}"
-    if (free := free_bytes(config)) < config.min_free_bytes:
-        yield f"the disk is low: {free} bytes are free, fewer than WEBSPOOL_MIN_FREE_BYTES={config.min_free_bytes}"
+    yield from _low_disk(config)
+    if serving.instance:
+        yield from _unwritable(config)
+        if serving.instance["engine"] == "spool":
+            yield from _unusable_spool(config.spool_path)
 
 
 def _broken(member: dict[str, Any]) -> str:
@@ -194,6 +186,30 @@ def _unknown_tasks(reader: Reader) -> Iterator[str]:
     for row in reader.all("unknown_tasks"):
         wait = "1 job waits" if row["jobs"] == 1 else f"{row['jobs']} jobs wait"
         yield f"{wait} for the task {row['task']}, which the running code does not know"
+
+
+def _low_disk(config: Config) -> Iterator[str]:
+    found, floor = free(folders_of(config)), config.min_free_bytes
+    if found.room(floor) is Room.LOW:
+        yield f"the disk is low: {found} (WEBSPOOL_MIN_FREE_BYTES={floor}); output is cut short, old bodies go"
+    yield from _nearly_full(found, floor)
+
+
+def _full_disk(config: Config) -> Iterator[str]:
+    yield from _nearly_full(free(folders_of(config)), config.min_free_bytes)
+
+
+def _nearly_full(found: Free, floor: int) -> Iterator[str]:
+    if found.room(floor) is Room.FULL:
+        yield f"the disk is nearly full: {found} (WEBSPOOL_MIN_FREE_BYTES={floor}); webhooks are answered 503"
+
+
+def _unusable_spool(folder: Path) -> Iterator[str]:
+    """Without it no spooler that is begun anew comes into its claim loop; those that are in it work on."""
+    if not folder.is_dir():
+        yield f"the spool {folder} is not there; the keeper makes it anew, where it can"
+    elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        yield f"the spool {folder} cannot be read and written: a spooler that ends is not replaced"
 
 
 def _unwritable(config: Config) -> Iterator[str]:

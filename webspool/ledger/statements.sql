@@ -19,7 +19,7 @@ SELECT status FROM delivery WHERE id = :id
 UPDATE delivery SET duplicates = duplicates + 1 WHERE id = :id
 
 -- name: delivery_by_id
-SELECT id, source, method, url, headers, received_at, event_id, event_type, body, body_file
+SELECT id, source, method, url, headers, received_at, event_id, event_type, body, body_file, body_size
 FROM delivery WHERE id = :id
 
 -- name: jobs_of_delivery
@@ -245,6 +245,15 @@ SELECT seq, id, received_at, body_file FROM delivery WHERE seq > :after ORDER BY
 
 -- name: delete_jobless_delivery
 DELETE FROM delivery WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE job.delivery = :id)
+
+-- name: deliveries_with_spare_bodies
+SELECT seq, id, body_file, body_size,
+       (body_file = 1 OR body IS NOT NULL) AND EXISTS (SELECT 1 FROM job WHERE job.delivery = delivery.id)
+       AND NOT EXISTS (SELECT 1 FROM job WHERE job.delivery = delivery.id AND job.state <> 'succeeded')
+FROM delivery WHERE seq > :after ORDER BY seq LIMIT :most
+
+-- name: drop_body
+UPDATE delivery SET body = NULL, body_file = 0 WHERE id = :id
 
 -- name: event_keys_after
 SELECT source, event_id, first_at FROM event_key

@@ -36,7 +36,7 @@ def kill_hung_keeper(entered: Path, silent_seconds: float) -> int | None:
     with suppress(OSError, ValueError, KeyError):
         known = json.loads(entered.read_text())
         keeper = Identity(known["boot"], known["pid"], known["start"])
-        if keeper.alive and known["since"] <= time.time() - silent_seconds:
+        if keeper.alive and known["began_at_monotonic"] <= time.monotonic() - silent_seconds:
             os.kill(keeper.pid, signal.SIGKILL)
             return keeper.pid
     return None
