@@ -1,4 +1,4 @@
-.PHONY: run test bench chaos
+.PHONY: run test bench bench-all chaos
 
 run:
 	./run
@@ -8,6 +8,9 @@ test:
 
 bench:
 	./run bench
+
+bench-all:
+	./run bench --all
 
 chaos:
 	./run chaos

@@ -1,187 +1,234 @@
-"""The two stacks that are compared: webspool, and uWSGI's bare spooler with nothing durable.
-
-Both have the same uWSGI front and do the same: a POST orders a task, which appends what it saw to a file.
-"""
+"""One running stack in a folder of its own, and what its tasks have told: when each was sent, began and ended."""
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from bench.load import webhook
+from bench.peers import PATH, PEERS
+from bench.processes import descendants, end, memory
+
+T = TypeVar("T")
+
+READY_SECONDS = 30.0
 
 PROBE = """
-import json, os, time
-TOLD = os.open(__file__.replace("probe.py", "told.jsonl"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+import os
+import time
 
-def tell(**facts):
-    os.write(TOLD, (json.dumps(facts) + "\\n").encode())
+TOLD = os.open(os.path.join("{directory}", "told"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
 
 def work(facts):
     began = time.time()
     if facts.get("sleep"):
-        time.sleep(float(facts["sleep"]))
-    tell(began=began, ended=time.time(), **facts)
+        time.sleep(facts["sleep"])
+    line = "%s %017.6f %017.6f %07d\\n" % (facts["sent"], began, time.time(), os.getpid())
+    os.write(TOLD, line.encode())
 """
 
-OURS = """
-from flask import Flask, request
-from webspool import Source, Webspool, task
-import json, time, probe
+LINE_BYTES = 17 * 2 + 7 + 17 + 4
 
-app = Flask(__name__)
-hooks = Webspool(app)
 
-@task
-def hook(delivery):
-    probe.work({"sent": delivery.data.get("sent")})
+class Run(NamedTuple):
+    """One run of the task, in Unix seconds; `sent` is what its webhook carried."""
 
-@task
-def work(**facts):
-    probe.work(facts)
-
-@task
-def nothing(delivery):
-    pass
-
-hooks.add(Source("bench", verify="github", secrets=["literal:bench"], on={"push": hook}))
-hooks.add(Source("noop", verify="github", secrets=["literal:bench"], on={"push": nothing}))
-
-@app.post("/spool")
-def spool():
-    facts = request.get_json()
-    return {"job": work.spool(**facts, at=facts.get("at_time")).id}
-"""
-
-BARE = """
-from flask import Flask, request
-import json, uwsgi, probe
-
-app = Flask(__name__)
-
-@app.post("/hooks/<name>")
-def hook(name):
-    uwsgi.spool({b"name": name.encode(), b"facts": json.dumps({"sent": request.get_json().get("sent")}).encode()})
-    return {"ok": True}, 202
-
-@app.post("/spool")
-def spool():
-    facts = request.get_json()
-    order = {b"name": b"spool", b"facts": json.dumps(facts).encode()}
-    if facts.get("at_time"):
-        order[b"at"] = str(int(facts["at_time"])).encode()
-    uwsgi.spool(order)
-    return {"ok": True}
-
-def run(order):
-    facts = json.loads(order[b"facts"])
-    if order[b"name"] != b"noop":
-        probe.work(facts)
-    return uwsgi.SPOOL_OK
-
-uwsgi.spooler = run
-"""
-
-BARE_INI = """[uwsgi]
-master = true
-single-interpreter = true
-enable-threads = true
-module = app:app
-processes = 4
-spooler = {directory}/my_spools
-spooler-processes = 4
-spooler-frequency = 1
-spooler-quiet = true
-http-socket = {address}
-chdir = {directory}
-pythonpath = {directory}
-disable-logging = true
-buffer-size = 32768
-no-orphans = true
-"""
+    sent: float
+    began: float
+    ended: float
+    pid: int
 
 
 class Stack:
-    """One running stack in a folder of its own; `told` is what its tasks wrote."""
+    """A stack that is started at once; `name` is a peer's key. It is ready when a job has gone through."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, **environ: str) -> None:
+        self.peer = PEERS[name]
         self.name, self.directory = name, directory
-        self.port = free_port()
+        self.port, self._redis = free_port(), free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self._forgotten = 0
+        self._write_files()
+        front, *others = self.peer.commands
+        self._environ = {**os.environ, "PATH": PATH, **environ}
+        self.processes: list[subprocess.Popen[bytes]] = []
+        try:
+            for command in (*others, front):
+                self._begin(command)
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The front's master."""
+        return self.processes[-1]
+
+    def _write_files(self) -> None:
         self.directory.mkdir(parents=True)
-        (directory / "probe.py").write_text(PROBE)
-        (directory / "my_spools").mkdir(mode=0o700)
-        getattr(self, f"_make_{name}")()
-        self.process = self._start()
+        (self.directory / "my_spools").mkdir(mode=0o700)
+        for name, text in {"probe.py": PROBE, **self.peer.files}.items():
+            path = self.directory / name
+            path.write_text(self._filled(text))
+            path.chmod(0o700)
 
-    def _make_webspool(self) -> None:
-        (self.directory / "app.py").write_text(OURS)
-        shutil.copy(Path(__file__).parent.parent / "uwsgi.ini", self.directory)
-        (self.directory / ".env").write_text(f"WEBSPOOL_BIND=127.0.0.1:{self.port}\n")
+    def _filled(self, text: str) -> str:
+        for name, value in {"directory": self.directory, "port": self.port, "redis": self._redis}.items():
+            text = text.replace(f"{{{name}}}", str(value))
+        return text
 
-    def _make_bare(self) -> None:
-        (self.directory / "app.py").write_text(BARE)
-        ini = BARE_INI.format(directory=self.directory, address=f"127.0.0.1:{self.port}")
-        (self.directory / "uwsgi.ini").write_text(ini)
+    def _begin(self, command: Sequence[str]) -> None:
+        with open(self.directory / "log", "ab") as log:
+            self.processes.append(
+                subprocess.Popen(
+                    [self._filled(word) for word in command],
+                    cwd=self.directory,
+                    env=self._environ,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            )
+        if command[0] == "redis-server":
+            wait_for(lambda: connects(self._redis), READY_SECONDS, "redis-server")
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        log = open(self.directory / "log", "wb")  # noqa: SIM115
-        command = ["uwsgi", "--ini", "uwsgi.ini"]
-        environ = {**os.environ, "PATH": path}
-        return subprocess.Popen(
-            command, cwd=self.directory, env=environ, stdout=log, stderr=log, stdin=subprocess.DEVNULL
-        )
+    # ── its life ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def wait_until_ready(self, seconds: float = 20.0) -> None:
-        """Until a job has gone through."""
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up:
-            try:
-                post(f"{self.url}/spool", {"warm": 1})
-                self.wait_for(lambda: self.told(), 5)
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise TimeoutError(f"{self.name} did not start; see {self.directory / 'log'}")
+    def wait_until_ready(self, seconds: float = READY_SECONDS) -> None:
+        """Until the front answers and a job has gone through."""
+        self._until(self._answers, seconds)
+        self._until(lambda: self.count() > 0, seconds)
 
-    def wait_for(self, condition, seconds: float) -> None:
-        give_up = time.monotonic() + seconds
-        while not condition():
-            if time.monotonic() > give_up:
-                raise TimeoutError(f"{self.name}: waited {seconds} s in vain")
-            time.sleep(0.02)
+    def _answers(self) -> bool:
+        if any(process.poll() is not None for process in self.processes):
+            raise RuntimeError(f"{self.name} ended by itself; see {self.directory / 'log'}:\n{self._last_words()}")
+        try:
+            self.hook({"sent": stamp(0)})
+        except (OSError, http.client.HTTPException):
+            return False
+        return True
 
-    def told(self) -> list[dict]:
-        path = self.directory / "told.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    def _last_words(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")[-2000:]
 
-    def forget(self) -> None:
-        os.truncate(self.directory / "told.jsonl", 0)
+    def _until(self, condition: Callable[[], T], seconds: float) -> T:
+        return wait_for(condition, seconds, f"{self.name} (its log: {self.directory / 'log'})")
+
+    def pids(self) -> list[int]:
+        """Every process of the stack."""
+        return descendants([process.pid for process in self.processes])
+
+    def memory_bytes(self) -> int:
+        """The proportional share of memory (PSS) of all its processes."""
+        return sum(memory(pid) for pid in self.pids())
 
     def stop(self) -> None:
-        self.process.send_signal(signal.SIGINT)
+        """End the front first, then what works behind it; what does not go is killed."""
+        left = self.pids()
+        for process in reversed(self.processes):
+            end(process, signal.SIGTERM)
+        for pid in left:
+            end_pid(pid)
+
+    # ── what it is asked ────────────────────────────────────────────────────────────────────────────────────────
+
+    def hook(self, payload: Mapping[str, Any]) -> None:
+        """One webhook. Raises OSError when it is not accepted."""
+        post(self.port, webhook(self.peer.hook, json.dumps(payload).encode(), "ready"))
+
+    def spool(self, facts: Mapping[str, Any], *, count: int = 1, at: float | None = None) -> None:
+        """Let the stack's own code order jobs (webspool and the bare spooler can)."""
+        body = json.dumps({"facts": facts, "count": count, "at": at}).encode()
+        head = (
+            f"POST /spool HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        )
+        post(self.port, f"{head}\r\nConnection: close\r\n\r\n".encode() + body)
+
+    # ── what its tasks have told ────────────────────────────────────────────────────────────────────────────────
+
+    def count(self) -> int:
+        """How many runs there were since `forget`."""
         try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+            return (self.directory / "told").stat().st_size // LINE_BYTES - self._forgotten
+        except FileNotFoundError:
+            return 0
+
+    def runs(self) -> list[Run]:
+        """The runs since `forget`, in the order in which they ended."""
+        with open(self.directory / "told", "rb") as file:
+            file.seek(self._forgotten * LINE_BYTES)
+            lines = file.read().decode().splitlines()
+        return [
+            Run(float(sent), float(began), float(ended), int(pid)) for sent, began, ended, pid in map(str.split, lines)
+        ]
+
+    def forget(self) -> None:
+        """Count from here."""
+        self._forgotten += self.count()
+
+    def wait_until_done(self, count: int, seconds: float) -> bool:
+        """Until that many have run; False: not within `seconds`."""
+        give_up = time.monotonic() + seconds
+        while self.count() < count:
+            if time.monotonic() > give_up:
+                return False
+            time.sleep(0.02)
+        return True
+
+
+def end_pid(pid: int) -> None:
+    """Kill what was left of a stack."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def wait_for(condition: Callable[[], T], seconds: float, what: str) -> T:
+    """What the condition is once it is true. Raises TimeoutError."""
+    give_up = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > give_up:
+            raise TimeoutError(f"{what}: waited {seconds:.0f} s in vain")
+        time.sleep(0.02)
+    return found
+
+
+def stamp(moment: float) -> str:
+    """A time as webhooks carry it, always as long."""
+    return f"{moment:017.6f}"
+
+
+def post(port: int, request: bytes) -> bytes:
+    """Send a request as it is; the answer's body. Raises OSError when it is no 2xx."""
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        connection.sendall(request)
+        answer = http.client.HTTPResponse(connection, method="POST")
+        answer.begin()
+        body = answer.read()
+    if answer.status >= 300:
+        raise OSError(f"answered {answer.status}: {body[:200]!r}")
+    return body
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
-def post(url: str, payload: dict, headers: dict[str, str] | None = None) -> bytes:
-    body = json.dumps(payload).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})})
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return answer.read()
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,112 @@
+"""What was measured, as tables: medians with the least and the most, ratios of paired rounds, the machine's head."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from bench.noise import Noise, worst
+from bench.peers import PEERS
+
+Found = dict[str, Any]
+
+COLUMNS = {
+    "accepted_per_second": "accepted/s",
+    "done_per_second": "done/s",
+    "start_p50_ms": "POST to start p50, ms",
+    "start_p99_ms": "p99, ms",
+    "answer_p99_ms": "POST to answer p99, ms",
+    "memory_mib": "PSS, MiB",
+}
+BACKLOG = "*"
+
+
+def printed(found: Found) -> str:
+    """Head, figures, and how ours stand to each peer's."""
+    noise = worst([each if isinstance(each, Noise) else Noise(**each) for each in found["noise"]])
+    parts = [*head(found["machine"], noise), "", *figures(found["rounds"])]
+    if any(row["stack"] == "webspool" for row in found["rounds"]):
+        parts += ["", *(ratios(found["rounds"]) if not noise.faults else [UNTOLD])]
+    return "\n".join(parts)
+
+
+UNTOLD = "Ratios are not told: the machine was not still (see above). Stop what else runs, and measure again."
+
+
+def head(machine: Found, noise: Noise) -> list[str]:
+    """The machine, and whether it was still; when it was not, that comes first."""
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    told = [
+        f"{machine['date']}, {machine['processors']} processors, {machine['system']}, Python {machine['python']}, "
+        f"one flush of 4 KiB {machine['fsync_ms']} ms; load generator on the same machine",
+        versions,
+        f"noise: {noise.spread:.2f} x the median in one of twenty pieces of work, others {noise.others:.2f} of a core, "
+        f"stolen {noise.stolen:.1%}",
+    ]
+    if noise.faults:
+        told.insert(0, f"THIS MACHINE WAS NOT STILL, the figures are worth little: {'; '.join(noise.faults)}.")
+    return told
+
+
+def figures(rounds: Sequence[Found]) -> list[str]:
+    """A row a stack: the median of its rounds, in brackets the least and the most."""
+    titles = ["stack", *COLUMNS.values()]
+    rows = []
+    for name in _stacks(rounds):
+        own = [row for row in rounds if row["stack"] == name]
+        mark = BACKLOG if any(row["behind"] for row in own) else ""
+        rows.append(
+            [PEERS[name].title + mark, *(spread([row[column] for row in own if column in row]) for column in COLUMNS)]
+        )
+    told = table(titles, rows)
+    if any(row["behind"] for row in rounds):
+        told.append(f"{BACKLOG} still behind when the time for draining was over")
+    return [f"medians of {_count(rounds)} rounds in turn; in brackets the least and the most", "", *told]
+
+
+def ratios(rounds: Sequence[Found]) -> list[str]:
+    """Ours by theirs, each round by itself."""
+    ours = {row["round"]: row for row in rounds if row["stack"] == "webspool"}
+    rows = []
+    for name in _stacks(rounds):
+        pairs = [(ours[row["round"]], row) for row in rounds if row["stack"] == name and row["round"] in ours]
+        if name != "webspool" and pairs:
+            cells = [spread(_ratios(pairs, column), "{:.2f}") for column in COLUMNS]
+            rows.append([f"webspool / {PEERS[name].title}", *cells])
+    return table(["ratio in the same round", *COLUMNS.values()], rows)
+
+
+def _ratios(pairs: Sequence[tuple[Found, Found]], column: str) -> list[float]:
+    return [mine[column] / its[column] for mine, its in pairs if mine.get(column) and its.get(column)]
+
+
+def _stacks(rounds: Iterable[Found]) -> list[str]:
+    return list(dict.fromkeys(row["stack"] for row in rounds))
+
+
+def _count(rounds: Sequence[Found]) -> int:
+    return len({row["round"] for row in rounds})
+
+
+def spread(values: Sequence[float], form: str = "") -> str:
+    """The median, and between which it lies."""
+    if not values:
+        return "-"
+    median, least, most = (_told(each, form) for each in (statistics.median(values), min(values), max(values)))
+    return median if len(values) == 1 else f"{median} ({least} to {most})"
+
+
+def _told(value: float, form: str) -> str:
+    if form:
+        return form.format(value)
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
+
+
+def table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Markdown, its columns aligned for the eye."""
+    widths = [max(len(row[column]) for row in [titles, *rows]) for column in range(len(titles))]
+    ruled = [titles, ["-" * width for width in widths], *rows]
+    return [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in ruled
+    ]
