@@ -13,7 +13,7 @@ import pytest
 from webspool.config import SETTINGS
 from webspool.policy import Policy
 from webspool.receive import REFUSALS, STATUSES
-from webspool.records import Ending, State
+from webspool.records import Delivery, Ending, State
 from webspool.signatures import Scheme, scheme_of
 from webspool.source import Source
 from webspool.task import Task
@@ -112,3 +112,11 @@ class AnyTask:
 
     def __getattr__(self, name: str) -> Task[Any, Any]:
         return Task(lambda delivery: None, name, Policy())
+
+
+def test_every_way_to_read_a_payload_is_told() -> None:
+    """And the page names none that is not there."""
+    page = (ROOT / "docs" / "how-to" / "payloads.md").read_text().partition("## When")[0]
+    told = set(re.findall(r"`(?:delivery)?\.([a-z]+)`", page))
+    assert told <= {name for name in vars(Delivery) if not name.startswith("_")}
+    assert told >= {"data", "json", "form", "files", "xml", "text", "cloudevent", "query", "body", "content"}

@@ -17,7 +17,8 @@ from webspool.certificates import Certificates
 from webspool.disk import Disk, Room
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
 from webspool.ledger.operations import Answer, Operation
-from webspool.records import WebhookRequest, new_id, parse_json, says_json
+from webspool.payloads import inflated, parse_json, says_json
+from webspool.records import WebhookRequest, new_id
 from webspool.redaction import safe_headers, safe_url, storable
 from webspool.signatures import Verdict, certificate_wanted, check
 from webspool.source import Source
@@ -244,7 +245,7 @@ def _unreadable(source: Source, request: WebhookRequest) -> str | None:
     if source.payload == "raw" or not says_json(content_type):
         return None
     try:
-        parse_json(request.body, "the webhook")
+        parse_json(inflated(request.body, request.headers.get("Content-Encoding", ""), "the webhook"), "the webhook")
     except UnparsableBody as fault:
         return str(fault)
     return None

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from email.parser import BytesParser
-from email.policy import HTTP
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from webspool import cloudevents
 from webspool.errors import UnparsableBody
+from webspool.forms import Form, FormFile, read_form, says_form
+from webspool.payloads import decoded, inflated, parse_json, parse_xml, says_json, says_xml
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 def new_id(prefix: str) -> str:
@@ -128,35 +131,12 @@ class WebhookRequest:
         return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
 
-def parse_json(text: bytes, of: str) -> Any:
-    """`text` as JSON, closed to what breaks a program later: deep nesting, huge integers, NaN, repeated keys.
-
-    Raises UnparsableBody naming `of` when it is not JSON of that kind.
-    """
-    try:
-        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unique_keys)
-    except RecursionError:
-        raise UnparsableBody(delivery=of, kind="JSON", why="it nests too deeply") from None
-    except ValueError as fault:
-        raise UnparsableBody(delivery=of, kind="JSON", why=fault) from None
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON value (RFC 8259, 6)")
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("an object holds the same key twice")
-    return found
-
-
 @dataclass(frozen=True)
 class Delivery:
     """The durable record of one accepted webhook; what a task started by a source is called with.
 
-    `received_at` is Unix seconds. `body` is the raw bytes as the sender signed them.
+    `received_at` is Unix seconds. `body` is the raw bytes as the sender signed them. What else a body holds is read
+    when it is asked for; a body that is of another kind raises UnparsableBody, which says what to read instead.
     """
 
     id: str
@@ -178,9 +158,15 @@ class Delivery:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
     @cached_property
+    def content(self) -> bytes:
+        """The body without its Content-Encoding (gzip, deflate). Raises UnparsableBody."""
+        encoding = self.headers.get("Content-Encoding")
+        return inflated(self.body, encoding, self.id) if encoding else self.body
+
+    @cached_property
     def text(self) -> str:
-        """The body as UTF-8 text; undecodable bytes become the replacement character."""
-        return self.body.decode("utf-8", "replace")
+        """The content as text, by its charset or as UTF-8; undecodable bytes become the replacement character."""
+        return decoded(self.content, self._parameter("charset"))
 
     @cached_property
     def query(self) -> dict[str, str]:
@@ -189,78 +175,100 @@ class Delivery:
 
     @cached_property
     def form(self) -> dict[str, str]:
-        """The form's text fields (urlencoded or multipart); of a repeated one the last."""
-        return read_form(self)[0]
+        """The form's text fields (urlencoded or multipart); of a repeated one the last. Raises UnparsableBody."""
+        self._expect_a_form()
+        return self._form[0]
 
     @cached_property
     def files(self) -> dict[str, FormFile]:
-        """The multipart form's files, held in memory; names are the sender's words, never paths to write to."""
-        return read_form(self)[1]
+        """The multipart form's files, held in memory; of a repeated name the last. Raises UnparsableBody.
+
+        Names are the sender's words, never paths to write to.
+        """
+        self._expect_a_form()
+        return self._form[1]
 
     @cached_property
     def json(self) -> Any:
-        """The body as JSON; GitHub's and Slack's `payload=` form field is looked into. Raises UnparsableBody."""
-        in_form = "payload" in self.form and not self._looks_like_an_object()
-        return parse_json(self.form["payload"].encode() if in_form else self.body, self.id)
+        """The content as JSON; GitHub's and Slack's `payload=` form field is looked into. Raises UnparsableBody."""
+        if "payload" in self._form[0] and not self._looks_like_an_object():
+            return parse_json(self._form[0]["payload"].encode("utf-8", "replace"), self.id)
+        if not says_json(self.content_type) and (hint := self._hint()):
+            self._refuse_unless(self._looks_like_json(), "JSON", hint)
+        return parse_json(self.content, self.id)
+
+    @cached_property
+    def xml(self) -> Element:
+        """The root element of an XML body (xml.etree). Raises UnparsableBody; entities are refused."""
+        if not says_xml(self.content_type) and (hint := self._hint()):
+            self._refuse_unless(self.content.lstrip()[:1] == b"<", "XML", hint)
+        return parse_xml(self.content, self.id)
+
+    @cached_property
+    def cloudevent(self) -> dict[str, Any]:
+        """The attributes of a CloudEvent and its `data`, however it was sent. Raises UnparsableBody."""
+        if self.content_type == cloudevents.STRUCTURED:
+            return cloudevents.read_structured(self.json, self.id)
+        why = (
+            f"it has no ce-specversion header and is {self.content_type or 'of no type'}, not {cloudevents.STRUCTURED}"
+        )
+        if not cloudevents.is_binary(self.headers):
+            raise UnparsableBody(delivery=self.id, kind="a CloudEvent", why=why)
+        return cloudevents.read_binary(self.headers, self.json if says_json(self.content_type) else self.content)
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """One dict, whatever the kind: the JSON object, else the form, else the query.
+        """One dict, whatever the kind: the JSON object, else the form, else the query; a CloudEvent's data.
 
         JSON that is no object comes as {"value": ...}. Raises UnparsableBody.
         """
-        if self._holds_json():
-            return self.json if isinstance(self.json, dict) else {"value": self.json}
-        return dict(self.form or self.query)
+        if not self._holds_json():
+            return dict(self._form[0] or self.query)
+        found = self.cloudevent["data"] if self.content_type == cloudevents.STRUCTURED else self.json
+        return found if isinstance(found, dict) else {"value": found}
+
+    @cached_property
+    def _form(self) -> Form:
+        """Empty for a body that is none."""
+        if not says_form(self.content_type):
+            return {}, {}
+        return read_form(self.content, self.headers["Content-Type"], self.id)
+
+    def _expect_a_form(self) -> None:
+        if not says_form(self.content_type) and self.body:
+            self._refuse_unless(False, "a form", self._hint() or "read .body")
+
+    def _refuse_unless(self, fits: bool, kind: str, hint: str) -> None:
+        if not fits:
+            why = f"it says it is {self.content_type or 'of no type'}; {hint}"
+            raise UnparsableBody(delivery=self.id, kind=kind, why=why)
+
+    def _hint(self) -> str | None:
+        """What a body of this kind is read by."""
+        if says_json(self.content_type):
+            return "read .json or .data"
+        if says_form(self.content_type):
+            return "read .form and .files"
+        if says_xml(self.content_type):
+            return "read .xml or .text"
+        return "read .text" if self.content_type.startswith("text/") else "read .body" if self.content_type else None
 
     def _holds_json(self) -> bool:
-        if says_json(self.content_type) or self.form.get("payload", "")[:1] == "{":
+        if says_json(self.content_type) or self._form[0].get("payload", "")[:1] == "{":
             return True
         return self._looks_like_an_object()
 
     def _looks_like_an_object(self) -> bool:
         """`curl -d` calls JSON a form."""
-        return self.body.lstrip()[:1] == b"{" and self.body.rstrip()[-1:] == b"}"
+        return self.content.lstrip()[:1] == b"{" and self.content.rstrip()[-1:] == b"}"
 
+    def _looks_like_json(self) -> bool:
+        return self.content.lstrip()[:1] in (b"{", b"[", b'"')
 
-@dataclass(frozen=True)
-class FormFile:
-    """One file of a multipart form."""
-
-    filename: str
-    content_type: str
-    body: bytes = field(repr=False)
-
-
-def says_json(content_type: str) -> bool:
-    """Whether a media type announces JSON (RFC 6838's +json suffix included)."""
-    return content_type == "application/json" or content_type.endswith("+json")
-
-
-def read_form(delivery: Delivery) -> tuple[dict[str, str], dict[str, FormFile]]:
-    """The text fields and files of a delivery's form body; empty for another kind of body."""
-    if delivery.content_type == "application/x-www-form-urlencoded":
-        pairs = parse_qsl(delivery.body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace")
-        return dict(pairs), {}
-    if delivery.content_type == "multipart/form-data":
-        return _read_multipart(delivery)
-    return {}, {}
-
-
-def _read_multipart(delivery: Delivery) -> tuple[dict[str, str], dict[str, FormFile]]:
-    head = b"Content-Type: " + delivery.headers["Content-Type"].encode("utf-8", "replace") + b"\r\n\r\n"
-    fields: dict[str, str] = {}
-    files: dict[str, FormFile] = {}
-    for part in BytesParser(policy=HTTP).parsebytes(head + delivery.body).iter_parts():
-        name = str(part.get_param("name", "", "Content-Disposition"))
-        raw = part.get_payload(decode=True)
-        content = raw if isinstance(raw, bytes) else b""
-        filename = part.get_filename()
-        if filename is None:
-            fields[name] = content.decode("utf-8", "replace")
-        else:
-            files[name] = FormFile(filename, part.get_content_type(), content)
-    return fields, files
+    def _parameter(self, name: str) -> str:
+        """A parameter of the Content-Type, as `charset`."""
+        told = (each.partition("=") for each in self.headers.get("Content-Type", "").split(";")[1:])
+        return next((value.strip().strip('"') for key, _, value in told if key.strip().lower() == name), "")
 
 
 @dataclass(frozen=True, slots=True)

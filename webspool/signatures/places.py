@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from webspool.errors import UnparsableBody
-from webspool.records import Headers, WebhookRequest, parse_json
+from webspool.payloads import parse_json
+from webspool.records import Headers, WebhookRequest
 
 KEY_IN_PATH = "<key>"
 KINDS = ("header", "query", "body")

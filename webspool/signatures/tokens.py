@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from webspool.errors import UnparsableBody
-from webspool.records import parse_json
+from webspool.payloads import parse_json
 from webspool.signatures import keys
 from webspool.signatures.algorithms import decoded, encoded, public_fits, public_made
 

@@ -1,0 +1,162 @@
+"""What a body holds: JSON, text, XML, also compressed. Each reader is closed to what breaks a program later."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import math
+import re
+import sys
+import zlib
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+from webspool.errors import UnparsableBody
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+DEEPEST = 200
+MOST_VALUES = 2_000_000
+LONGEST_INTEGER = 4300
+INFLATED_AT_MOST = 64 << 20
+INFLATED_FREELY = 1 << 20
+LARGEST_RATIO = 100
+
+_MANY = 1 << 20
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
+_NO_BRACKETS = bytes(each for each in range(256) if each not in b"[{]}")
+_CHARSET = re.compile(r"utf_?(8|16|32)|ascii|latin_?1|iso8859|cp\d|euc_|shift_jis|big5|gb(2312|k|18030)|koi8|johab|uhc")
+
+
+def says_json(content_type: str) -> bool:
+    """Whether a media type announces JSON (RFC 6838's +json suffix included)."""
+    return content_type == "application/json" or content_type.endswith("+json")
+
+
+def says_xml(content_type: str) -> bool:
+    """Whether a media type announces XML (RFC 7303)."""
+    return content_type in ("application/xml", "text/xml") or content_type.endswith("+xml")
+
+
+# ── JSON ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parse_json(text: bytes, of: str) -> Any:
+    """`text` as JSON, closed to deep nesting, huge numbers, NaN, infinities and repeated keys.
+
+    Raises UnparsableBody naming `of` when it is not JSON of that kind.
+    """
+    try:
+        if text.count(b"[") + text.count(b"{") > DEEPEST:
+            _refuse_excess(text)
+        return json.loads(text, **_HOOKS)
+    except RecursionError:
+        raise UnparsableBody(delivery=of, kind="JSON", why="it nests too deeply") from None
+    except ValueError as fault:
+        raise UnparsableBody(delivery=of, kind="JSON", why=fault if text.strip() else "it is empty") from None
+
+
+def _refuse_excess(text: bytes) -> None:
+    """Text with many brackets: how deep they nest, counted outside of strings, at the speed of C."""
+    if len(text) > _MANY and text.count(b",") + text.count(b"[") + text.count(b"{") > MOST_VALUES:
+        raise ValueError(f"it holds more than {MOST_VALUES} values")
+    steps = memoryview(_STRING.sub(b"", text).translate(_BRACKETS, _NO_BRACKETS)).cast("b")
+    if max(accumulate(steps), default=0) > DEEPEST:
+        raise ValueError(f"it nests more than {DEEPEST} levels deep")
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value (RFC 8259, 6)")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:20]} is too large")
+    return number
+
+
+def _bounded(text: str) -> int:
+    if len(text) > LONGEST_INTEGER:
+        raise ValueError(f"it holds an integer of more than {LONGEST_INTEGER} digits")
+    return int(text)
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object holds the same key twice")
+    return found
+
+
+_HOOKS: dict[str, Any] = {"parse_constant": _no_constant, "parse_float": _finite, "object_pairs_hook": _unique_keys}
+if not 0 < sys.get_int_max_str_digits() <= LONGEST_INTEGER:  # Python's own bound has been lifted
+    _HOOKS["parse_int"] = _bounded
+
+
+# ── text and XML ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def decoded(body: bytes, charset: str) -> str:
+    """The body as text of that charset, or UTF-8 where it is unknown; what cannot be decoded becomes U+FFFD."""
+    try:
+        name = codecs.lookup(charset).name.replace("-", "_") if charset else "utf_8"
+    except (LookupError, ValueError):
+        name = "utf_8"
+    return body.decode(name if _CHARSET.match(name) else "utf_8", "replace")
+
+
+def parse_xml(body: bytes, of: str) -> Element:
+    """The root element; entities and external references are refused (defusedxml). Raises UnparsableBody."""
+    from defusedxml.common import DefusedXmlException  # XML is rare, and its parsers are slow to import
+    from defusedxml.ElementTree import DefusedXMLParser, ParseError
+
+    from webspool.elements import BoundedTree
+
+    parser = DefusedXMLParser(target=BoundedTree(DEEPEST, MOST_VALUES))
+    try:
+        parser.feed(body)
+        root: Element = parser.close()
+    except DefusedXmlException as fault:
+        why = f"{type(fault).__name__}: it declares entities or refers to the outside"
+        raise UnparsableBody(delivery=of, kind="XML", why=why) from None
+    except (ParseError, ValueError, LookupError) as fault:
+        raise UnparsableBody(delivery=of, kind="XML", why=fault if body.strip() else "it is empty") from None
+    return root
+
+
+# ── compressed ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def inflated(body: bytes, encoding: str, of: str) -> bytes:
+    """The body without its Content-Encoding: gzip or deflate (RFC 9110, 8.4.1), once.
+
+    At most 64 MiB, and past the first MiB at most 100 times what was sent. Raises UnparsableBody.
+    """
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return body
+    if name not in ("gzip", "x-gzip", "deflate"):
+        why = f"its Content-Encoding {name[:40]!r} is not undone here; read .body, the bytes as they were sent"
+        raise UnparsableBody(delivery=of, kind="gzip", why=why)
+    try:
+        return _inflated(body, min(INFLATED_AT_MOST, max(INFLATED_FREELY, LARGEST_RATIO * len(body))))
+    except (zlib.error, ValueError) as fault:
+        raise UnparsableBody(delivery=of, kind=name, why=f"{fault}; .body holds the bytes as they were sent") from None
+
+
+def _inflated(body: bytes, most: int) -> bytes:
+    """All members of a gzip file, one after the other."""
+    found, left, rest = [], most, body
+    while rest:
+        stream = zlib.decompressobj(wbits=47)  # gzip's header or zlib's
+        found.append(stream.decompress(rest, left + 1))
+        left -= len(found[-1])
+        if left < 0:
+            raise ValueError(f"it is {len(body)} bytes that grow to more than {most}")
+        if not stream.eof:
+            raise ValueError("it is cut short")
+        rest = stream.unused_data.lstrip(b"\0")  # padding after the last member is allowed
+    return b"".join(found)
