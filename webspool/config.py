@@ -16,7 +16,7 @@ from webspool import dotenv
 from webspool.errors import ConfigurationError
 
 PREFIX = "WEBSPOOL_"
-NOT_SETTINGS = frozenset({"WEBSPOOL_ENV_FILE", "WEBSPOOL_INSTANCE"})
+NOT_SETTINGS = frozenset({"WEBSPOOL_ENV_FILE", "WEBSPOOL_INSTANCE", "WEBSPOOL_NOTIFY_SOCKET"})
 ENGINES = ("auto", "spool", "local", "inline")
 LONGEST_SOCKET_PATH = 107
 REFERENCE_HINT = "write env:NAME, file:PATH, credential:NAME, or literal:... for a try"
@@ -156,8 +156,10 @@ def env_file(directory: Path, environ: Mapping[str, str]) -> Path:
     return directory / (environ.get("WEBSPOOL_ENV_FILE") or ".env")
 
 
-def make_env(directory: Path) -> bool:
+def make_env(directory: Path, more: str = "") -> bool:
     """Write `.env` with fresh secrets, readable by its owner only; False when there is one, which stays as it is.
+
+    `more` are further lines of it.
 
     Raises ConfigurationError when it cannot be written.
     """
@@ -169,7 +171,7 @@ def make_env(directory: Path) -> bool:
     except OSError as fault:
         raise ConfigurationError(where=str(directory), faults=[f"{path} cannot be written: {fault.strerror}"]) from None
     with open(descriptor, "w", encoding="utf-8") as file:
-        file.write(_fresh_env())
+        file.write(_fresh_env() + more)
     return True
 
 

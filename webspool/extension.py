@@ -114,16 +114,21 @@ class Webspool:
             self._route(self.app, source)
         return source
 
-    def faults(self) -> list[str]:
-        """What is wrong with the sources and their secrets, a sentence each."""
+    def faults(self, *, credentials: bool = True) -> list[str]:
+        """What is wrong with the sources and their secrets, a sentence each.
+
+        `credentials` False: those that systemd hands to the service alone are not looked at.
+        """
         found = list(self._doubled)
         for source in self.sources.values():
-            found += source.faults() or self._secret_faults(source)
+            found += source.faults() or self._secret_faults(source, credentials)
         return found
 
-    def _secret_faults(self, source: Source) -> list[str]:
+    def _secret_faults(self, source: Source, credentials: bool) -> list[str]:
         found = []
         for number, reference in enumerate((*source.secrets, *source.tokens), 1):
+            if reference.startswith("credential:") and not credentials:
+                continue
             try:
                 secret = self.config.secret(reference)
             except ConfigurationError as fault:

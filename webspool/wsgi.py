@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from webspool import instance
 from webspool.loading import load_app
+from webspool.service_manager import notify
 from webspool.telemetry import teller
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -24,10 +25,13 @@ def _application() -> WSGI:
     """The user's application. `SystemExit` in app.py would make uWSGI respawn the worker for ever, so all is caught."""
     try:
         config = instance.config()
-        return cast(WSGI, load_app(config, instance.release(config).folder))
+        loaded = cast(WSGI, load_app(config, instance.release(config).folder))
     except BaseException as fault:
+        notify(f"STATUS=the app cannot be imported: {type(fault).__name__}")
         teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
         return _unavailable
+    notify("READY=1", "STATUS=serving")
+    return loaded
 
 
 def _unavailable(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

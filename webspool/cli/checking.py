@@ -45,7 +45,8 @@ def check(verbose: bool, force: bool, release: int | None) -> None:
     if started_by_uwsgi() and not reloaded_by_uwsgi():
         faults += [*_other_instances(config), *_address_faults(config)]
     fresh = _copied(config, faults) if started_by_uwsgi() and not faults else None
-    hooks = _imported(config, faults, _code(config, fresh, release))
+    credentials = release is None or _sees_credentials()
+    hooks = _imported(config, faults, _code(config, fresh, release), credentials)
     if hooks is not None:
         _look_for_lost_tasks(config, faults, force=force or started_by_uwsgi())
     if fresh is not None:
@@ -163,7 +164,13 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _imported(config: Config, faults: list[str], code: Path | None) -> Any:
+def _sees_credentials() -> bool:
+    """Whether this process was given the service's credentials: systemd keeps them from ExecReload and from a shell."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    return folder is not None and os.access(folder, os.R_OK | os.X_OK)
+
+
+def _imported(config: Config, faults: list[str], code: Path | None, credentials: bool) -> Any:
     """The app's Webspool; None, and a fault, when there is none."""
     stand_in_for_uwsgi(config.directory)
     try:
@@ -182,7 +189,7 @@ def _imported(config: Config, faults: list[str], code: Path | None) -> Any:
         return None
     if started_by_uwsgi() and app.debug:
         faults.append(f"{config.app} has debug on, which shows code to strangers; unset FLASK_DEBUG and app.debug")
-    faults += [each for each in hooks.faults() if each not in faults]
+    faults += [each for each in hooks.faults(credentials=credentials) if each not in faults]
     return hooks
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from webspool.cli.chosen import chosen_directory
+from webspool.cli.server_files import SITE, UNIT, commands, make_writable_folders, refuse_unusable, write_server_files
 from webspool.config import Config, load, make_env
 from webspool.errors import WebspoolError
 
@@ -21,10 +22,29 @@ class WouldOverwrite(WebspoolError):
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-def init(directory: Path) -> None:
-    """Write a new instance to DIRECTORY: app.py, tasks.py, uwsgi.ini, my_spools/, and .env with fresh secrets."""
-    written = write_instance(Path(os.path.abspath(directory)))
-    made = make_env(directory)
+@click.option("--systemd", is_flag=True, help="Write deploy/webspool.service and .socket too, with its real paths.")
+@click.option("--nginx", is_flag=True, help="Write deploy/nginx.conf too, a site in front of it.")
+def init(directory: Path, systemd: bool, nginx: bool) -> None:
+    """Write a new instance to DIRECTORY: app.py, tasks.py, uwsgi.ini, my_spools/, and .env with fresh secrets.
+
+    With --systemd or --nginx also what serves it on a server; for an instance that is there already, only that.
+    """
+    directory = Path(os.path.abspath(directory))
+    names = (UNIT if systemd else ()) + (SITE if nginx else ())
+    if systemd:
+        refuse_unusable(directory)
+    if not (names and (directory / "uwsgi.ini").is_file()):
+        _new_instance(directory, behind_proxy=nginx)
+    if names:
+        config = load(directory)
+        make_writable_folders(config)
+        written = write_server_files(config, names)
+        click.echo(f"\nFor the server: {', '.join(written)}. As root type:\n{commands(config, names)}")
+
+
+def _new_instance(directory: Path, *, behind_proxy: bool) -> None:
+    written = write_instance(directory)
+    made = make_env(directory, "WEBSPOOL_TRUSTED_PROXIES=1\n" if behind_proxy else "")
     click.echo(f"A new instance in {directory}: {', '.join(written)}{', .env' if made else ''}")
     click.echo(
         f"\nStart it:\n  cd {directory}\n  uwsgi --ini uwsgi.ini\n\nThen try it:\n  {_curl(load(directory), made)}"
