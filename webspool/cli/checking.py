@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import click
 
 from webspool.cli.chosen import chosen_directory, reloaded_by_uwsgi, started_by_uwsgi
+from webspool.cli.server_checks import server_faults
 from webspool.config import Address, Config, load
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, WebspoolError
 from webspool.ledger import reading
@@ -30,8 +31,9 @@ PACKAGE = Path(__file__).parent.parent
 @click.command()
 @click.option("-v", "--verbose", is_flag=True, help="Tell what was found, source by source.")
 @click.option("--force", is_flag=True, help="Jobs that wait for a task which this code does not know are no fault.")
+@click.option("--server", is_flag=True, help="Look at the box too: owners, limits, clock, unit, nginx, public address.")
 @click.option("--release", type=int, metavar="N", help="Look at that copy of the code in var/code (for reload).")
-def check(verbose: bool, force: bool, release: int | None) -> None:
+def check(verbose: bool, force: bool, server: bool, release: int | None) -> None:
     """Tell every fault of configuration and code; uwsgi.ini runs this before anything starts.
 
     Then the code that was found good is copied, and the copy is what runs: later changes wait for webspool reload.
@@ -49,6 +51,8 @@ def check(verbose: bool, force: bool, release: int | None) -> None:
     hooks = _imported(config, faults, _code(config, fresh, release), credentials)
     if hooks is not None:
         _look_for_lost_tasks(config, faults, force=force or started_by_uwsgi())
+    if server:
+        faults += server_faults(config)
     if fresh is not None:
         drop(fresh) if faults else make_current(config.directory, fresh)
     _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), _summary(hooks)])
