@@ -104,6 +104,14 @@ def test_the_commands_are_for_what_was_asked(place: Path) -> None:
     assert "useradd" not in told
 
 
+def test_the_page_on_servers_has_the_commands_that_init_prints() -> None:
+    """The page is what one reads, the output is what one copies: they are the same."""
+    page = (ROOT / "docs" / "how-to" / "server.md").read_text()
+    config = replace(load(ROOT, {}), directory=Path("/srv/hooks"))
+    for line in commands(config, UNIT + SITE).splitlines():
+        assert f"# {line.partition('   #')[0].strip()}\n" in page
+
+
 def test_the_units_are_valid(tmp_path: Path) -> None:
     """systemd's own check of the unit and its socket, with programs that are on this machine."""
     analyze = shutil.which("systemd-analyze")
