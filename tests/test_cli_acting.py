@@ -16,7 +16,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from tests.furnished import Furnished
+from tests.furnished import APP, Furnished
 from webspool.ledger import reading
 from webspool.ledger.reading import Filters
 from webspool.records import State
@@ -167,6 +167,18 @@ def test_a_replay_starts_new_jobs_by_todays_routing(house: Furnished) -> None:
     parents = {job["task"]: reading.job(house.config, job["id"])["parent"] for job in answer["jobs"]}
     assert parents == {"deploy": old, "audit": None}
     assert reading.job(house.config, answer["jobs"][0]["id"])["delivery"] == delivery
+
+
+def test_a_replay_asks_todays_conditions(house: Furnished) -> None:
+    """Of the payload that is kept, of a refusal's too."""
+    app = house.directory / "app.py"
+    app.write_text(
+        APP.replace("import Source,", "import when, Source,").replace('"*": audit', '"*": when("n == `1`", audit)')
+    )
+    first, other = house.deliver("deploy", body=b'{"n": 1}'), house.deliver("deploy", body=b'{"n": 2}')
+    refusal = house.refuse(body=b'{"n": 1}')
+    answers = house.json("replay", first, other, refusal)
+    assert [len(answer["jobs"]) for answer in answers] == [2, 1, 2]
 
 
 def test_a_delivery_that_starts_nothing_today_is_told(house: Furnished) -> None:

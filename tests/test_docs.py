@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from runpy import run_path
 from typing import Any
@@ -120,3 +120,32 @@ def test_every_way_to_read_a_payload_is_told() -> None:
     told = set(re.findall(r"`(?:delivery)?\.([a-z]+)`", page))
     assert told <= {name for name in vars(Delivery) if not name.startswith("_")}
     assert told >= {"data", "json", "form", "files", "xml", "text", "cloudevent", "query", "body", "content"}
+
+
+def test_every_argument_of_a_source_has_a_row_with_its_default() -> None:
+    """In the order in which they are written, which is that of the class."""
+    given = [each for each in fields(Source) if each.name != "_"]
+    told = [(row[0].strip("`"), row[1].strip("`")) for row in rows("sources.md") if row[0].startswith("`")]
+    assert [name for name, _ in told] == [each.name for each in given]
+    written = {each.name: repr(each.default) for each in given if each.default is not MISSING} | {"on": "{}"}
+    said = {name: default.replace('"', "'") for name, default in told if name != "path" and default}
+    assert said == {name: default.replace('"', "'") for name, default in written.items() if name != "path"}
+
+
+@pytest.mark.parametrize("name", ["filters"])
+def test_the_sources_of_a_how_to_page_have_no_fault(name: str) -> None:
+    """Whatever the tasks are."""
+    page = (ROOT / "docs" / "how-to" / f"{name}.md").read_text()
+    found = []
+    for block in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL):
+        made: list[Source] = []
+        told = block.replace("hooks = Webspool(app)", "hooks = Made()").replace("import tasks", "tasks = AnyTask()")
+        known = {
+            "__name__": __name__,
+            "AnyTask": AnyTask,
+            "Made": lambda made=made: type("Made", (), {"add": made.append}),
+        }
+        exec(told, known)
+        found += made + [each for each in known.values() if isinstance(each, Source)]
+    assert found
+    assert [fault for source in found for fault in source.faults()] == []

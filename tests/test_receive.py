@@ -18,6 +18,7 @@ from webspool.policy import Policy
 from webspool.receive import INLINE_BYTES, REFUSALS, STATUSES, Receiver, Reply
 from webspool.records import WebhookRequest
 from webspool.redaction import safe_url
+from webspool.routing import when
 from webspool.signatures import Scheme, sign
 from webspool.source import Source
 from webspool.task import Task
@@ -129,6 +130,23 @@ def test_a_verified_webhook_is_one_accept_with_a_job_for_each_task(desk):
     assert reply.payload == {"delivery": operation.id, "status": "accepted", "jobs": ids}
     assert reply.headers == {"Content-Type": "application/json", "Location": f"/jobs/{ids[0]}"}
     assert desk.happenings[-1][0] == "delivery_accepted"
+
+
+def test_a_condition_decides_on_what_was_sent(desk):
+    """Headers and payload as they are stored; one that raises is told, and the webhook accepted all the same."""
+    asked = Source(
+        "asked", verify="none", on={"*": [when("ref == 'main'", deploy), when(lambda got: got.json["no"], audit)]}
+    )
+    assert desk.post(asked, b'{"ref": "main", "no": 1}', JSON).status == 202
+    assert [job["task"] for job in desk.accepted["jobs"]] == ["deploy", "audit"]
+    reply = desk.post(asked, b'{"ref": "other"}', JSON)
+    assert (reply.status, reply.payload["status"]) == (200, "ignored")
+    happening, facts = desk.happenings[-2]
+    assert (happening, facts["fault"], facts["delivery"]) == (
+        "condition_failed",
+        "KeyError: 'no'",
+        reply.payload["delivery"],
+    )
 
 
 def test_two_equal_webhooks_are_two_deliveries_with_their_own_ids(desk):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from webspool.handle import job
 from webspool.records import Delivery
+from webspool.routing import when
 from webspool.signatures import Scheme
 from webspool.source import Source
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, Discard, Retry, TimeLimitExceeded, task
@@ -25,6 +26,7 @@ __all__ = [
     "Webspool",
     "job",
     "task",
+    "when",
 ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Operation
-from webspool.records import Headers, WebhookRequest, new_id
+from webspool.records import Delivery, Headers, WebhookRequest, delivery_of, new_id
 from webspool.redaction import MASK, storable
 from webspool.signatures import Scheme, check
 from webspool.source import Source
@@ -21,7 +21,7 @@ from webspool.source import Source
 AT_ONCE = 500
 UNREAD = frozenset({"unknown_source", "length_required", "request_timeout", "payload_too_large"})
 
-Plan = Callable[[Source, str | None], Sequence[dict[str, Any]]]
+Plan = Callable[[Source, Delivery], tuple[Sequence[dict[str, Any]], Sequence[tuple[str, str]]]]
 Answered = Iterator[tuple[str, str]]
 
 
@@ -85,7 +85,8 @@ class Operator:
         source = today.sources.get(delivery["source"])
         if source is None:
             return _not_allowed(delivery, f"today's app has no source {delivery['source']}")
-        jobs = today.jobs(source, delivery["type"], due_at)
+        stored = {**delivery, "event_type": delivery["type"]}
+        jobs = today.jobs(source, delivery_of(delivery["id"], stored, delivery["body"] or b""), due_at)
         if not jobs:
             return _not_allowed(delivery, f"nothing starts on {delivery['type'] or 'an event without a type'} today")
         given = {"delivery": delivery["id"], "jobs": jobs, "actor": self.actor}
@@ -107,8 +108,8 @@ class Operator:
             "body_file": False,
             "redelivery": "ignore",
             "parent": refusal["id"],
-            "jobs": today.jobs(source, event_type, due_at),
         }
+        given["jobs"] = today.jobs(source, delivery_of(refusal["id"], given, body), due_at)
         answer = self.client.call(Operation(new_id("d"), "accept", given, body)).values
         return {"id": refusal["id"], **answer}
 
@@ -118,13 +119,14 @@ Replayed = Iterator[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The routing of the code as it is now: the sources by name, and which jobs an event of a type starts."""
+    """The routing of the code as it is now: the sources by name, and which jobs a delivery starts."""
 
     sources: Mapping[str, Source]
     plan: Plan
 
-    def jobs(self, source: Source, event_type: str | None, due_at: float | None) -> list[dict[str, Any]]:
-        return [{"id": new_id("j"), "due_at": due_at} | job for job in self.plan(source, event_type)]
+    def jobs(self, source: Source, delivery: Delivery, due_at: float | None) -> list[dict[str, Any]]:
+        planned, _ = self.plan(source, delivery)
+        return [{"id": new_id("j"), "due_at": due_at} | job for job in planned]
 
 
 def spread(number: int, seconds: float) -> list[float]:

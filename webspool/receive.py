@@ -18,7 +18,7 @@ from webspool.disk import Disk, Room
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
 from webspool.ledger.operations import Answer, Operation
 from webspool.payloads import inflated, parse_json, says_json
-from webspool.records import WebhookRequest, new_id
+from webspool.records import Delivery, WebhookRequest, delivery_of, new_id
 from webspool.redaction import safe_headers, safe_url, storable
 from webspool.signatures import Verdict, certificate_wanted, check
 from webspool.source import Source
@@ -49,6 +49,7 @@ REFUSALS = {
 
 
 Secrets = tuple[tuple[str, ...], tuple[str, ...]]
+Planned = tuple[dict[str, Any], ...]
 
 UNPROVEN = ("signature_missing", "signature_invalid", "timestamp_outside_window")
 
@@ -175,7 +176,7 @@ class Receiver:
 
     def _accept(self, source: Source, request: WebhookRequest, verdict: Verdict, remote: str | None) -> Reply:
         event_type = self._type_of(source, request, verdict)
-        arguments = {
+        arguments: dict[str, Any] = {
             "source": source.name,
             "method": storable(request.method),
             "url": safe_url(request.url, source.scheme),
@@ -187,15 +188,27 @@ class Receiver:
             "body_sha256": hashlib.sha256(request.body).hexdigest(),
             "body_file": len(request.body) > INLINE_BYTES,
             "redelivery": source.redelivery,
-            "jobs": [{"id": new_id("j")} | job for job in plan(source, event_type)],
         }
+        delivery = new_id("d")
+        arguments["jobs"] = self._jobs(source, delivery, arguments, request)
         try:
-            answer = self._store(new_id("d"), arguments, request.body)
+            answer = self._store(delivery, arguments, request.body)
         except (LedgerUnavailable, LedgerRefused) as fault:
             self.say("ledger_unavailable", source=source.name, error=str(fault))
             return problem("ledger_unavailable", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
         self._tell_stored(source, event_type, answer)
         return stored(answer)
+
+    def _jobs(
+        self, source: Source, delivery: str, arguments: dict[str, Any], request: WebhookRequest
+    ) -> list[dict[str, Any]]:
+        if source.conditional:
+            planned, failed = plan_of(source, delivery_of(delivery, arguments, request.body))
+            for condition, fault in failed:
+                self.say("condition_failed", source=source.name, delivery=delivery, condition=condition, fault=fault)
+        else:
+            planned = plan(source, arguments["event_type"])
+        return [{"id": new_id("j")} | job for job in planned]
 
     def _type_of(self, source: Source, request: WebhookRequest, verdict: Verdict) -> str | None:
         named = verdict.event_type
@@ -229,9 +242,17 @@ class Receiver:
 
 
 @lru_cache(maxsize=256)
-def plan(source: Source, event_type: str | None) -> tuple[dict[str, Any], ...]:
+def plan(source: Source, event_type: str | None) -> Planned:
     """The jobs that an event of this type starts, but for their ids."""
     return tuple(_planned(task) for task in source.tasks_for(event_type))
+
+
+def plan_of(source: Source, delivery: Delivery) -> tuple[Planned, list[tuple[str, str]]]:
+    """The jobs that this delivery starts, and the conditions that could not be asked."""
+    if not source.conditional:
+        return plan(source, delivery.event_type), []
+    chosen = source.chosen(delivery)
+    return tuple(_planned(task) for task in chosen.tasks), chosen.failed
 
 
 def _planned(task: Task[Any, Any]) -> dict[str, Any]:

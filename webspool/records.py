@@ -271,6 +271,13 @@ class Delivery:
         return next((value.strip().strip('"') for key, _, value in told if key.strip().lower() == name), "")
 
 
+def delivery_of(id: str, stored: Mapping[str, Any], body: bytes) -> Delivery:
+    """A webhook as it is stored, or is about to be: what is asked before any task is called with it."""
+    headers = Headers(map(tuple, stored["headers"]))
+    named = (stored["event_id"], stored["event_type"])
+    return Delivery(id, stored["source"], stored["method"], stored["url"], headers, time.time(), *named, body)
+
+
 @dataclass(frozen=True, slots=True)
 class Order:
     """One job as handed to whoever runs it: what to call, with what, and the attempt it is called for.

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
-from webspool.records import WebhookRequest
+from webspool.records import Delivery, WebhookRequest
+from webspool.routing import Condition, When, flat, several
 from webspool.signatures import PRESETS, Scheme, methods_of, scheme_of
 from webspool.task import Task, takes_one_delivery
 
@@ -20,7 +21,8 @@ REFERENCES = ("env:", "file:", "credential:", "literal:")
 REFERENCE_HINT = "write env:NAME, file:PATH, credential:NAME, or literal:... for a try"
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
-Starts = Task[Any, Any] | Sequence[Task[Any, Any]]
+Start = Task[Any, Any] | When
+Starts = Start | Sequence[Start]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Source:
     secrets: Sequence[str] = field(default=(), repr=False)
     tokens: Sequence[str] = field(default=(), repr=False)
     on: Mapping[str, Starts] = field(default_factory=dict)
+    when: str | Callable[[Delivery], Any] | None = None
     methods: Sequence[str] = ("POST",)
     redelivery: str = "retry"
     payload: str = "auto"
@@ -54,9 +57,9 @@ class Source:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", str(self.path or f"/hooks/{self.name}"))
-        object.__setattr__(self, "secrets", _several(self.secrets))
-        object.__setattr__(self, "tokens", _several(self.tokens))
-        object.__setattr__(self, "methods", _several(self.methods))
+        object.__setattr__(self, "secrets", several(self.secrets))
+        object.__setattr__(self, "tokens", several(self.tokens))
+        object.__setattr__(self, "methods", several(self.methods))
 
     @property
     def keyed(self) -> bool:
@@ -76,16 +79,34 @@ class Source:
         """The methods by which the sender may ask its handshake's question."""
         return methods_of(self.scheme.handshake)
 
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether more than the event's type decides what starts."""
+        return self.when is not None or any(condition is not None for _, condition in flat(self.on.values()))
+
     def tasks_for(self, event_type: str | None) -> list[Task[Any, Any]]:
-        """The tasks that an event of this type starts, each once, in the table's order."""
-        taken = [starts for pattern, starts in self.on.items() if _takes(pattern, event_type)]
-        if not taken and DEFAULT in self.on:
-            taken = [self.on[DEFAULT]]
+        """The tasks that an event of this type may start, each once, in the table's order."""
+        return list({task.name: task for task, _ in flat(self._taken(event_type))}.values())
+
+    def chosen(self, delivery: Delivery) -> Chosen:
+        """The tasks that this delivery starts: those for its type whose conditions hold."""
+        asked = _Asked(delivery)
+        if self.when is not None and not asked.holds(self._condition):
+            return Chosen([], asked.failed)
         found: dict[str, Task[Any, Any]] = {}
-        for starts in taken:
-            for task in _several(starts):
-                found.setdefault(task.name, task)
-        return list(found.values())
+        for task, condition in flat(self._taken(delivery.event_type)):
+            if task.name not in found and (condition is None or asked.holds(condition)):
+                found[task.name] = task
+        return Chosen(list(found.values()), asked.failed)
+
+    @cached_property
+    def _condition(self) -> Condition:
+        assert self.when is not None
+        return Condition(self.when)
+
+    def _taken(self, event_type: str | None) -> list[Starts]:
+        taken = [starts for pattern, starts in self.on.items() if _takes(pattern, event_type)]
+        return [self.on[DEFAULT]] if not taken and DEFAULT in self.on else taken
 
     def faults(self) -> list[str]:
         """What is wrong with this source, a sentence each."""
@@ -133,25 +154,54 @@ class Source:
             yield f"event_type is {self.event_type!r}, not a function of the request"
 
     def _routing_faults(self) -> Iterable[str]:
+        if self.when is not None:
+            yield from (f"when: {fault}" for fault in self._condition.faults())
         if not isinstance(self.on, Mapping):
             yield f"on is {self.on!r}, not a table of event types and tasks"
             return
         for pattern, starts in self.on.items():
             if not isinstance(pattern, str):
                 yield f"on has the pattern {pattern!r}, which is not text"
-            for task in _several(starts):
+            for task, condition in flat([starts]):
                 if fault := _unfit(task):
                     yield f"on[{pattern!r}]: {fault}"
+                if condition is not None:
+                    yield from (f"on[{pattern!r}]: {fault}" for fault in condition.faults())
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The tasks that a delivery starts, and the conditions that could not be asked: (condition, fault)."""
+
+    tasks: list[Task[Any, Any]]
+    failed: list[tuple[str, str]]
+
+
+class _Asked:
+    """Asks each condition once; one that raises does not hold."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+        self._answers: dict[Condition, bool] = {}
+        self.failed: list[tuple[str, str]] = []
+
+    def holds(self, condition: Condition) -> bool:
+        if condition not in self._answers:
+            self._answers[condition] = self._ask(condition)
+        return self._answers[condition]
+
+    def _ask(self, condition: Condition) -> bool:
+        try:
+            return condition.holds(self._delivery)
+        except Exception as fault:  # the user's condition; what it trips over was sent by a stranger
+            self.failed.append((str(condition), f"{type(fault).__name__}: {fault}"))
+            return False
 
 
 def _takes(pattern: str, event_type: str | None) -> bool:
     if pattern == EVERY:
         return True
     return pattern != DEFAULT and event_type is not None and fnmatchcase(event_type, pattern)
-
-
-def _several(given: Any) -> tuple[Any, ...]:
-    return tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
 
 
 def _unfit(task: object) -> str | None:

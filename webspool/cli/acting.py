@@ -28,7 +28,7 @@ from webspool.ledger.client import Client
 from webspool.ledger.sockets import SocketRoute
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.operate import Answered, Operator, Today
-from webspool.receive import plan
+from webspool.receive import plan_of
 from webspool.records import WAITING, State
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -138,7 +138,7 @@ def _webhook(config: Config, given: str) -> dict[str, Any]:
 def _today(config: Config) -> Today:
     """The routing of the app as it is on disk; this alone imports the user's code."""
     stand_in_for_uwsgi(config.directory)
-    return Today(load_app(config).extensions["webspool"].sources, plan)
+    return Today(load_app(config).extensions["webspool"].sources, plan_of)
 
 
 # ── pause and resume ────────────────────────────────────────────────────────────────────────────────────────────
