@@ -8,16 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
 from webspool import engines
 from webspool.config import Config, load, make_env
 from webspool.disk import Disk
+from webspool.door import Door, answered, endpoint_of, json_line
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
 from webspool.handle import Job, job
-from webspool.intake import Refused, read_body, throw_away_body, webhook
+from webspool.intake import Environ, Refused, read_body, throw_away_body, webhook
 from webspool.keep import Folders, Keeper, Retention
 from webspool.keep.room import RoomMaker
 from webspool.ledger import standing
@@ -44,6 +44,7 @@ class Webspool:
 
     def __init__(self, app: Flask | None = None) -> None:
         self.sources: dict[str, Source] = {}
+        self._by_path: dict[str, Source] = {}
         self._doubled: list[str] = []
         self._begin_again = 0.0
         self.app: Flask | None = None
@@ -61,10 +62,12 @@ class Webspool:
         self._route_ours(app)
         for source in self.sources.values():
             self._route(app, source)
+        door = Door(app, self.source_at, self.receive)
+        door.hang()
         self.engine.attach(app)
         if self.engine.in_process:
             tell_when_serving()
-            app.before_request(self._begin_at_request)
+            door.do_first(self._begin_at_request)
 
     def use(self, config: Config, engine: engines.Engine) -> None:
         """Go by this configuration and this engine from now on."""
@@ -106,10 +109,10 @@ class Webspool:
 
     def add(self, source: Source) -> Source:
         """Let a source speak: its webhooks are received under its path."""
-        if source.name in self.sources or source.path in (each.path for each in self.sources.values()):
+        if source.name in self.sources or source.path in self._by_path:
             self._doubled.append(f"source {source.name}: another source has its name or its path {source.path}")
             return source
-        self.sources[source.name] = source
+        self.sources[source.name] = self._by_path[source.path] = source
         if self.app is not None:
             self._route(self.app, source)
         return source
@@ -161,12 +164,34 @@ class Webspool:
         self.say("job_spooled", task=order.task.name, job=answer.values["job"])
         return Job(answer.values["job"], self.config)
 
+    # ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def source_at(self, path: str) -> Source | None:
+        """The source of exactly this path."""
+        return self._by_path.get(path)
+
+    def receive(self, source: Source, environ: Environ) -> Reply:
+        """One webhook, from the raw bytes to the answer."""
+        remote = environ.get("REMOTE_ADDR")
+        try:
+            body = read_body(environ, source, self._cap(source), self.engine)
+        except Refused as refused:
+            return self.receiver.refuse(source, refused.cause, webhook(environ, b""), remote)
+        return self.receiver.receive(source, webhook(environ, body), remote)
+
+    def _cap(self, source: Source) -> int:
+        """The largest body, in bytes: the source's, and Flask's own limit where the app has one."""
+        assert self.app is not None
+        limit: int | None = self.app.config.get("MAX_CONTENT_LENGTH")
+        cap = self.receiver.cap(source)
+        return cap if limit is None else min(cap, limit)
+
     # ── routes ──────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _route(self, app: Flask, source: Source) -> None:
         view = partial(self._receive, source)
         path = source.path.removesuffix("<key>") + "<path:_key>" if source.keyed else source.path
-        app.add_url_rule(path, f"webspool.source.{source.name}", view, methods=METHODS, provide_automatic_options=False)
+        app.add_url_rule(path, endpoint_of(source), view, methods=METHODS, provide_automatic_options=False)
 
     def _route_ours(self, app: Flask) -> None:
         app.add_url_rule("/hooks/<path:_rest>", "webspool.unknown", self._unknown, methods=METHODS)
@@ -176,28 +201,24 @@ class Webspool:
         app.register_error_handler(LedgerUnavailable, _not_stored)
 
     def _receive(self, source: Source, _key: str = "") -> Response:
-        """One webhook, from the raw bytes to the answer."""
-        try:
-            body = read_body(source, self.receiver.cap(source), self.engine)
-        except Refused as refused:
-            return answered(self.receiver.refuse(source, refused.cause, webhook(b""), request.remote_addr))
-        return answered(self.receiver.receive(source, webhook(body), request.remote_addr))
+        return answered(self.receive(source, request.environ))
 
     def _unknown(self, _rest: str) -> Response:
-        throw_away_body()
-        return answered(self.receiver.refuse(None, "unknown_source", webhook(b""), request.remote_addr))
+        throw_away_body(request.environ)
+        told = webhook(request.environ, b"")
+        return answered(self.receiver.refuse(None, "unknown_source", told, request.remote_addr))
 
     def _ready(self) -> Response:
         reasons = standing.unready(self.config)
-        return Response(_json({"ready": not reasons, "reasons": reasons}), 503 if reasons else 200, mimetype=JSON)
+        return Response(json_line({"ready": not reasons, "reasons": reasons}), 503 if reasons else 200, mimetype=JSON)
 
     def _job(self, job_id: str) -> Response:
         try:
             found = job(job_id, self.config)
-            return Response(_json({"id": found.id, "state": found.state, "result": found.result}), mimetype=JSON)
+            return Response(json_line({"id": found.id, "state": found.state, "result": found.result}), mimetype=JSON)
         except NotFound as fault:
             payload = {"type": "about:blank", "title": "Not Found", "status": 404, "detail": str(fault)}
-            return Response(_json(payload | {"cause": "unknown_job"}), 404, mimetype="application/problem+json")
+            return Response(json_line(payload | {"cause": "unknown_job"}), 404, mimetype="application/problem+json")
         except (LedgerUnavailable, LedgerRefused):
             return answered(problem("ledger_unavailable", headers={"Retry-After": "5"}))
 
@@ -247,19 +268,9 @@ def instance_directory(app: Flask) -> Path:
     return here if (here / "uwsgi.ini").is_file() else Path(app.root_path)
 
 
-def answered(reply: Reply) -> Response:
-    """A reply as Flask's response."""
-    body = _json(reply.payload) if reply.body is None else reply.body
-    return Response(body, reply.status, headers=reply.headers)
-
-
 def _not_stored(fault: LedgerUnavailable) -> Response:
     """A route of the user's spooled a job that could not be stored: the client is told to come again."""
     return answered(problem("ledger_unavailable", detail=str(fault), headers={"Retry-After": "5"}))
-
-
-def _json(payload: dict[str, Any]) -> str:
-    return as_json(payload) + "\n"
 
 
 __all__ = ["Config", "Webspool"]

@@ -1,13 +1,12 @@
-"""The raw bytes of the request at hand, under a cap and a deadline; what is refused early is read and thrown away."""
+"""A request's raw bytes as WSGI has them, under a cap and a deadline; what is refused early is read and thrown away."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from typing import Protocol
-
-from flask import request
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+from functools import lru_cache
+from typing import Any, Protocol
 
 from webspool.records import Headers, WebhookRequest
 from webspool.source import Source
@@ -17,6 +16,11 @@ BODY_SECONDS = 30.0
 SLOWEST_BYTES_A_SECOND = 50_000
 THROWN_AWAY_AT_MOST = 64 << 20
 THROWING_AWAY_SECONDS = 10.0
+
+OF_THE_BODY = {"CONTENT_TYPE": "Content-Type", "CONTENT_LENGTH": "Content-Length"}
+DIGITS_OF_A_LENGTH = 18
+
+Environ = Mapping[str, Any]
 
 
 class Refused(Exception):
@@ -31,42 +35,65 @@ class Reading(Protocol):
     """How an engine's server hands bodies over."""
 
     def bounded(self, seconds: float) -> AbstractContextManager[None]: ...
-    def read_chunked(self, environ: dict[str, object], cap: int, seconds: float) -> bytes: ...
+    def read_chunked(self, environ: Environ, cap: int, seconds: float) -> bytes: ...
 
 
-def webhook(body: bytes) -> WebhookRequest:
-    """The request at hand, with the URL as the sender wrote it."""
-    raw = request.environ.get("REQUEST_URI") or request.environ.get("RAW_URI")
-    url = raw if isinstance(raw, str) else request.full_path.removesuffix("?")
-    return WebhookRequest(request.method, url, Headers(list(request.headers.items())), body)
+def webhook(environ: Environ, body: bytes) -> WebhookRequest:
+    """The request, with the URL as the sender wrote it."""
+    raw = environ.get("REQUEST_URI") or environ.get("RAW_URI")
+    url = raw if isinstance(raw, str) else _url(environ)
+    return WebhookRequest(environ["REQUEST_METHOD"], url, _headers(environ), body)
 
 
-def is_chunked() -> bool:
-    return "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+def _url(environ: Environ) -> str:
+    """The URL of a server that does not hand on what was written: the decoded path."""
+    path = str(environ.get("PATH_INFO", "")).encode("latin-1").decode("utf-8", "replace")
+    query = environ.get("QUERY_STRING", "")
+    return f"{path}?{query}" if query else path
 
 
-def read_body(source: Source, cap: int, engine: Reading) -> bytes:
+def _headers(environ: Environ) -> Headers:
+    found = [(name, value) for key, value in environ.items() if (name := _header(key)) is not None]
+    own = [(name, environ[key]) for key, name in OF_THE_BODY.items() if environ.get(key)]
+    return Headers(found + own)
+
+
+@lru_cache(maxsize=1024)
+def _header(key: str) -> str | None:
+    """The header's name that a key of the environment stands for (PEP 3333), or None."""
+    if not key.startswith("HTTP_") or key.removeprefix("HTTP_") in OF_THE_BODY:
+        return None
+    return key.removeprefix("HTTP_").replace("_", "-").title()
+
+
+def is_chunked(environ: Environ) -> bool:
+    return "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower()
+
+
+def read_body(environ: Environ, source: Source, cap: int, engine: Reading) -> bytes:
     """The body of at most `cap` bytes. Raises Refused."""
-    if is_chunked():
-        return _chunked(source, cap, engine)
-    length = request.content_length or 0
+    if is_chunked(environ):
+        return _chunked(environ, source, cap, engine)
+    length = _length(environ)
     if length > cap:
-        throw_away_body()
+        throw_away_body(environ)
         raise Refused("payload_too_large")
     try:
         with engine.bounded(BODY_SECONDS + length / SLOWEST_BYTES_A_SECOND):
-            return _whole(length)
-    except TimeoutError:
-        raise Refused("request_timeout") from None
-    except RequestEntityTooLarge:
-        raise Refused("payload_too_large") from None
-    except (ClientDisconnected, OSError):
+            return _whole(environ, length)
+    except OSError:  # a TimeoutError, or the client has gone
         raise Refused("request_timeout") from None
 
 
-def _whole(length: int) -> bytes:
+def _length(environ: Environ) -> int:
+    text = environ.get("CONTENT_LENGTH") or ""
+    return int(text[:DIGITS_OF_A_LENGTH]) if text.isascii() and text.isdigit() else 0
+
+
+def _whole(environ: Environ, length: int) -> bytes:
+    stream = environ["wsgi.input"]
     pieces, arrived = [], 0
-    while arrived < length and (piece := request.stream.read(min(READ_AT_ONCE, length - arrived))):
+    while arrived < length and (piece := stream.read(min(READ_AT_ONCE, length - arrived))):
         pieces.append(piece)
         arrived += len(piece)
     if arrived < length:
@@ -74,12 +101,12 @@ def _whole(length: int) -> bytes:
     return b"".join(pieces)
 
 
-def _chunked(source: Source, cap: int, engine: Reading) -> bytes:
+def _chunked(environ: Environ, source: Source, cap: int, engine: Reading) -> bytes:
     """uWSGI reads an unparsable chunk as the end of the body: only a signature tells that all has come."""
     if not source.scheme.covers_body:
         raise Refused("length_required")
     try:
-        body = engine.read_chunked(request.environ, cap, BODY_SECONDS)
+        body = engine.read_chunked(environ, cap, BODY_SECONDS)
     except TimeoutError:
         raise Refused("request_timeout") from None
     except OSError:
@@ -89,12 +116,13 @@ def _chunked(source: Source, cap: int, engine: Reading) -> bytes:
     return body
 
 
-def throw_away_body() -> None:
+def throw_away_body(environ: Environ) -> None:
     """Read what the client still sends, within limits: a connection closed on unread bytes would lose our answer."""
-    left = 0 if is_chunked() else min(request.content_length or 0, THROWN_AWAY_AT_MOST)
+    left = 0 if is_chunked(environ) else min(_length(environ), THROWN_AWAY_AT_MOST)
     give_up = time.monotonic() + THROWING_AWAY_SECONDS
+    stream = environ["wsgi.input"]
     try:
-        while left > 0 and time.monotonic() < give_up and (piece := request.stream.read(min(READ_AT_ONCE, left))):
+        while left > 0 and time.monotonic() < give_up and (piece := stream.read(min(READ_AT_ONCE, left))):
             left -= len(piece)
-    except (ClientDisconnected, RequestEntityTooLarge, OSError):
+    except OSError:
         return

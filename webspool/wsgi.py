@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, cast
@@ -26,6 +27,8 @@ def _application() -> WSGI:
     try:
         config = instance.config()
         loaded = cast(WSGI, load_app(config, instance.release(config).folder))
+        gc.collect()
+        gc.freeze()  # what was imported lives as long as the worker: no collection has to look at it again
     except BaseException as fault:
         notify(f"STATUS=the app cannot be imported: {type(fault).__name__}")
         teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
