@@ -74,7 +74,8 @@ ABOUT = {
 
 MIDDLE = """
 A place is `header:NAME`, `query:NAME`, `body:FIELD` (dots go deeper, `*` is every item of a list, a number one of
-them; JSON or a form) or `path` (the last segment). `a|b` is the first that holds something.
+them; JSON or a form), `other:FIELD` (the name of the body's first field that is not that one) or `path` (the last
+segment). `a|b` is the first that holds something.
 
 For public keys the secret is the public key: PEM, a certificate, bare Base64, or as `key` says. A public key signs
 nothing, so `webspool send` wants the private one: `--secret file:PATH`.
@@ -83,6 +84,10 @@ nothing, so `webspool send` wants the private one: `--secret file:PATH`.
 header is believed, with and without the usual port.
 
 ## Presets
+
+A preset answers to its further names too, in any case and with `-`, `_` or nothing between words: `whatsapp`,
+`standardwebhooks`, `SNS`. A type that is put together from several places (`issues` and `opened`: `issues.opened`) is
+matched in `on=` whole or by its leading part: `issues`, `issues.*`, `issues.opened`.
 
 An event without an id of its own, of a sender that signs a time, is known by the digest of both. *documentation
 only*: built from what the sender documents, not yet held against something the sender made.
@@ -108,7 +113,7 @@ def cells(sender: Sender) -> Iterator[str]:
     """One row."""
     scheme = sender.scheme
     yield f"`{sender.name}`"
-    yield sender.title
+    yield sender.title + (f" (also {', '.join(f'`{name}`' for name in sender.aliases)})" if sender.aliases else "")
     yield "; or ".join(dict.fromkeys(proof(way) for way in scheme.ways)) if scheme.needs_secret else "none"
     signs = [
         way.signed

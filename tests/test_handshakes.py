@@ -94,17 +94,26 @@ def test_an_unsigned_question_is_answered(name, request_, tokens, body, kind):
 @pytest.mark.parametrize("name", ["meta", "strava"])
 @pytest.mark.parametrize("tokens", [(), ("",), ("other",)])
 def test_a_verify_token_that_is_not_ours_gets_no_echo(name, tokens):
-    """Also when the source has none; the secret is no verify token."""
-    for token in ("", "t", SECRET):
+    """Also when the source has none, and when none is sent."""
+    for token in ("", "t", SECRET[:-1]):
         verdict = asked(name, get(f"?hub.mode=subscribe&hub.verify_token={token}&hub.challenge=1"), *tokens)
         assert not verdict.accepted
+    assert not asked(name, get("?hub.mode=subscribe&hub.challenge=1"), *tokens).accepted
+
+
+@pytest.mark.parametrize("name", ["meta", "strava"])
+def test_a_source_without_a_verify_token_compares_its_secrets(name):
+    """Whoever knows one is the sender; a source with a verify token of its own takes that alone."""
+    question = get(f"?hub.mode=subscribe&hub.verify_token={SECRET}&hub.challenge=1")
+    assert b"1" in reply(name, question).body
+    assert not asked(name, question, "other").accepted
 
 
 def test_only_a_topic_that_was_asked_for_is_confirmed():
-    """WebSub, 5.3: else anybody could subscribe us to anything."""
-    assert not asked(
-        "websub", get("?hub.mode=subscribe&hub.topic=https://b.test&hub.challenge=1"), "https://a.test"
-    ).accepted
+    """WebSub, 5.3: where the source names its topics, nobody subscribes us to another."""
+    question = get("?hub.mode=subscribe&hub.topic=https://b.test&hub.challenge=1")
+    assert not asked("websub", question, "https://a.test").accepted
+    assert reply("websub", question).body == b"1"
     assert reply("websub", get("?hub.mode=denied&hub.topic=https://b.test")).body == b""
 
 
@@ -144,13 +153,65 @@ def test_asanas_secret_is_echoed_in_its_header():
     assert not asked("asana", post("{}", {"X-Hook-Secret": "b", "X-Hook-Signature": "00"})).accepted
 
 
+def test_a_token_that_a_sender_tells_is_captured_and_proves_nothing():
+    """Notion and Asana tell the secret in the first request: a person is shown it, nobody is believed for it."""
+    told = reply("notion", post('{"verification_token":"secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl"}'))
+    assert (told.status, told.captured) == (200, "secret_tMrlL1qK5vuQAh1b6cZGhFChZTSYJlce98V0pYn7yBl")
+    assert "secret_" not in repr(told)
+    assert reply("asana", post("{}", {"X-Hook-Secret": "b537"})).captured == "b537"
+    for body in ('{"verification_token":"a","id":"1"}', '{"verification_token":"a b<"}', '["verification_token"]'):
+        assert not asked("notion", post(body)).accepted
+    assert not asked("notion", post('{"verification_token":"a"}', {"X-Notion-Signature": "sha256=00"})).accepted
+
+
+SNS = {
+    "Type": "SubscriptionConfirmation",
+    "MessageId": "m-1",
+    "Token": "t",
+    "TopicArn": "WH-19973",
+    "Message": "You have chosen to subscribe",
+    "SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&TopicArn=a:b&Token=t",
+    "Timestamp": "2023-11-14T22:13:20.000Z",
+    "SignatureVersion": "1",
+    "SigningCertURL": next(iter(keys_of("aws-sns").certificates)),
+}
+
+
+@pytest.mark.parametrize(
+    ("address", "visited"),
+    [
+        (SNS["SubscribeURL"], True),
+        ("https://sns.us-gov-west-1.amazonaws.com/?Action=ConfirmSubscription", True),
+        ("http://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription", False),
+        ("https://sns.eu-central-1.amazonaws.com.evil.test/?a", False),
+        ("https://sns.eu-central-1.amazonaws.com@evil.test/?a", False),
+        ("https://sns.eu-central-1.amazonaws.com:8443/?a", False),
+        ("https://evil.test/sns.eu-central-1.amazonaws.com/", False),
+        ("https://s3.eu-central-1.amazonaws.com/?a", False),
+    ],
+)
+def test_a_subscription_is_confirmed_on_amazons_own_host_only(address, visited):
+    """And only when the message that asks for it is signed, for the topic that the source names."""
+    keys = keys_of("aws-sns")
+    unsigned = post(json.dumps(SNS | {"SubscribeURL": address}))
+    request = sign("aws-sns", keys.signing, unsigned, now=NOW, private_key=keys.private_key)
+    verdict = check("aws-sns", [keys.checking], request, NOW, certificates=keys.certificates)
+    assert verdict.accepted
+    assert (verdict.reply is not None and verdict.reply.visit == address) is visited
+    for forged, secret in ((unsigned, keys.checking), (request, "another:topic")):
+        refused = check("aws-sns", [secret], forged, NOW, certificates=keys.certificates)
+        assert (refused.accepted, refused.reply) == (False, None)
+
+
 def test_cloudevents_allows_the_origins_that_the_source_names():
     """OPTIONS with WebHook-Request-Origin."""
     question = get("", {"WebHook-Request-Origin": "eventgrid.azure.net"}, "OPTIONS")
     answer = reply("cloudevents", question, "eventgrid.azure.net")
     assert answer.headers["WebHook-Allowed-Origin"] == "eventgrid.azure.net"
     assert not asked("cloudevents", question, "other.test").accepted
-    assert not asked("cloudevents", question).accepted
+    assert reply("cloudevents", question).headers["Allow"] == "POST"
+    rated = get("", {"WebHook-Request-Origin": "a.test", "WebHook-Request-Rate": "120"}, "OPTIONS")
+    assert reply("cloudevents", rated).headers["WebHook-Allowed-Rate"] == "120"
 
 
 @pytest.mark.parametrize(

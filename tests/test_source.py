@@ -91,7 +91,8 @@ def test_a_whole_source_has_no_faults():
 @pytest.mark.parametrize(
     ("settings", "hint"),
     [
-        ({"verify": "gihtub"}, "verify is 'gihtub', not a Scheme or one of none, key, bearer, github"),
+        ({"verify": "gihtub"}, "verify is 'gihtub', not a Scheme or one of github"),
+        ({"verify": "no-such-thing"}, "not a Scheme or one of none, key, bearer, github"),
         ({"verify": None}, "verify is None"),
         ({"verify": Scheme("md5")}, "verify: the algorithm 'md5'"),
         ({"secrets": []}, 'needs secrets=["env:..."]'),

@@ -130,6 +130,12 @@ class WebhookRequest:
         text = self.url.partition("#")[0].partition("?")[2]  # urlsplit raises at hosts that a sender may write
         return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
+    @cached_property
+    def json(self) -> Any:
+        """The body as JSON, inflated and parsed once for all who look into it. Raises UnparsableBody."""
+        encoding = self.headers.get("Content-Encoding", "")
+        return parse_json(inflated(self.body, encoding, "the webhook") if encoding else self.body, "the webhook")
+
 
 @dataclass(frozen=True)
 class Delivery:

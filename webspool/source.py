@@ -11,7 +11,7 @@ from typing import Any
 
 from webspool.records import Delivery, WebhookRequest
 from webspool.routing import Condition, When, flat, several
-from webspool.signatures import PRESETS, Scheme, methods_of, scheme_of
+from webspool.signatures import PRESETS, Scheme, methods_of, near, scheme_of
 from webspool.task import Task, takes_one_delivery
 
 EVERY = "*"
@@ -33,10 +33,10 @@ class Source:
     preset's name or a Scheme, `secrets` references (env:NAME, file:PATH, credential:NAME, literal:...), of which any
     may match; `tokens` are references to what a handshake compares: a verify token, a topic. `on` maps patterns over
     the event type to a task or a list of tasks: "*" is every event, also one without a type, DEFAULT what no other
-    pattern took. `redelivery="retry"` runs a dead job again when its event is
-    sent once more, "ignore" does not. `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes
-    any. `event_type(request)` names the event where the sender does not. `max_body` is in bytes, `keep_days` and
-    `keep_body_days` are days; None means the instance's own.
+    pattern took; of a joined type ("issues.opened") the leading part is matched too ("issues").
+    `redelivery="retry"` runs a dead job again when its event is sent once more, "ignore" does not. `payload="auto"`
+    refuses a body that says it is JSON and is not, "raw" takes any. `event_type(request)` names the event where the
+    sender does not. `max_body` is in bytes, `keep_days` and `keep_body_days` are days; None means the instance's own.
     """
 
     name: str
@@ -105,8 +105,16 @@ class Source:
         return Condition(self.when)
 
     def _taken(self, event_type: str | None) -> list[Starts]:
-        taken = [starts for pattern, starts in self.on.items() if _takes(pattern, event_type)]
+        names = self._names_of(event_type)
+        taken = [starts for pattern, starts in self.on.items() if _takes(pattern, names)]
         return [self.on[DEFAULT]] if not taken and DEFAULT in self.on else taken
+
+    def _names_of(self, event_type: str | None) -> list[str]:
+        """What a pattern may match: the type, and of a joined one ("issues.opened") its parts from the first on."""
+        if event_type is None or not self.scheme.joins_types:
+            return [] if event_type is None else [event_type]
+        parts = event_type.split(".")
+        return [".".join(parts[: end + 1]) for end in range(len(parts))]
 
     def faults(self) -> list[str]:
         """What is wrong with this source, a sentence each."""
@@ -127,11 +135,11 @@ class Source:
 
     def _verify_faults(self) -> Iterable[str]:
         if scheme_of(self.verify) is None:
-            yield f"verify is {self.verify!r}, not a Scheme or one of {', '.join(PRESETS)}"
+            yield f"verify is {self.verify!r}, not a Scheme or one of {', '.join(near(self.verify) or PRESETS)}"
             return
         scheme = self.scheme
         yield from (f"verify: {fault}" for fault in scheme.faults())
-        if scheme.needs_secret and not self.secrets:
+        if scheme.needs_secret and not self.secrets and not scheme.captures:
             yield f'verify={self.verify!r} needs secrets=["env:..."]; to take anything from anybody say verify="none"'
         if not scheme.needs_secret and self.secrets:
             yield 'secrets are given, but verify="none" looks at none'
@@ -198,10 +206,10 @@ class _Asked:
             return False
 
 
-def _takes(pattern: str, event_type: str | None) -> bool:
+def _takes(pattern: str, names: Sequence[str]) -> bool:
     if pattern == EVERY:
         return True
-    return pattern != DEFAULT and event_type is not None and fnmatchcase(event_type, pattern)
+    return pattern != DEFAULT and any(fnmatchcase(name, pattern) for name in names)
 
 
 def _unfit(task: object) -> str | None:

@@ -2,7 +2,7 @@
 
 from webspool.signatures.engine import Verdict, certificate_wanted, check, named
 from webspool.signatures.handshakes import Answer, methods_of
-from webspool.signatures.presets import PRESETS, scheme_of
+from webspool.signatures.presets import PRESETS, near, scheme_of
 from webspool.signatures.scheme import Scheme
 from webspool.signatures.signer import sign
 
@@ -15,6 +15,7 @@ __all__ = [
     "check",
     "methods_of",
     "named",
+    "near",
     "scheme_of",
     "sign",
 ]

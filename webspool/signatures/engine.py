@@ -70,7 +70,7 @@ def named(scheme: str | Scheme, request: WebhookRequest) -> tuple[str | None, st
     if known is None:
         return None, None
     try:
-        reading = Reading(request)
+        reading = Reading(request, proven=True)
         return _named(known.event_id, reading, whole=True), _named(known.event_type, reading)
     except Exception:  # what cannot be read is no name
         return None, None
@@ -101,8 +101,8 @@ def _judged_plainly(scheme: Scheme, secrets: list[str], request: WebhookRequest)
             found |= hmac.compare_digest(header[len(prefix) :], made)
     if not found:
         return Verdict(False, INVALID)
-    reading = Reading(request)
-    return Verdict(True, None, _named(scheme.event_id, reading), _named(scheme.event_type, reading))
+    reading = Reading(request, proven=True)
+    return Verdict(True, None, _named(scheme.event_id, reading, whole=True), _named(scheme.event_type, reading))
 
 
 def _judged(
@@ -244,6 +244,8 @@ def _accepted(scheme: Scheme, way: Scheme, secret: str, reading: Reading) -> Ver
         reply = handshakes.answered(scheme.handshake, reading, secret)
         if reply is not None:
             return Verdict(True, reply=reply)
+    if "Content-Encoding" in reading.request.headers:
+        reading = Reading(reading.request, proven=True)
     event_id = _named(way.event_id or scheme.event_id, reading, whole=True)
     if event_id is None and way.time is not None:
         event_id = _digest_id(way, reading)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from webspool.signatures.handshakes import SNS_HOST
 from webspool.signatures.scheme import Scheme
 from webspool.signatures.senders import KEY_PLACES, Sender
 
@@ -19,7 +20,8 @@ SNS = Scheme(
         "TopicArn\n{secret}\nType\n{body:Type}\n"
     ),
     certificate="body:SigningCertURL",
-    hosts=(r"sns\.[a-z]{2}(-[a-z]+)+-[0-9]\.amazonaws\.com(\.cn)?",),
+    hosts=(SNS_HOST,),
+    handshake="sns",
 )
 
 FURTHER: tuple[Sender, ...] = (
@@ -45,13 +47,14 @@ FURTHER: tuple[Sender, ...] = (
         Scheme(
             "secret",
             places=("body:clientState",),
-            event_id="body:value.*.id",
-            event_type="body:value.0.changeType",
+            event_id=("body:value.*.id", "body:value.*.changeType|body:value.*.lifecycleEvent"),
+            event_type="body:value.0.changeType|body:value.0.lifecycleEvent",
             each="value.*",
             handshake="graph",
         ),
         "the subscription's clientState",
         "compared as it is",
+        ("graph", "ms-graph", "sharepoint", "outlook"),
     ),
     Sender(
         "x",
@@ -59,6 +62,7 @@ FURTHER: tuple[Sender, ...] = (
         Scheme("sha256", "base64", "sha256=", ("header:x-twitter-webhooks-signature",), handshake="x"),
         "the app's consumer secret",
         "documentation only",
+        ("twitter", "x-twitter"),
     ),
     Sender(
         "websub",
@@ -75,6 +79,7 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the hub.secret; tokens= are the topics",
         "documentation only",
+        ("pubsubhubbub",),
     ),
     Sender(
         "strava",
@@ -102,7 +107,7 @@ FURTHER: tuple[Sender, ...] = (
         Scheme(
             places=("header:Linear-Signature",),
             event_id="header:Linear-Delivery",
-            event_type=("header:Linear-Event", "body:action"),
+            event_type=("header:Linear-Event|body:type", "body:action"),
             time="body:webhookTimestamp",
             unit="ms",
             tolerance=60,
@@ -118,6 +123,7 @@ FURTHER: tuple[Sender, ...] = (
             places=("header:X-Notion-Signature",),
             event_id="body:id",
             event_type="body:type",
+            handshake="notion",
         ),
         "the verification token",
         "SDK @notionhq/client, both ways",
@@ -149,6 +155,16 @@ FURTHER: tuple[Sender, ...] = (
             signed="{time}{body:signature.token}",
             time="body:signature.timestamp",
             tolerance=0,
+            or_else=(
+                Scheme(
+                    places=("body:signature",),
+                    event_id="body:token",
+                    event_type="body:event",
+                    signed="{time}{body:token}",
+                    time="body:timestamp",
+                    tolerance=0,
+                ),
+            ),
         ),
         "the webhook signing key",
         "documentation only",
@@ -197,6 +213,7 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the app's client secret; set WEBSPOOL_PUBLIC_URL",
         "SDK hubspot-api-client, both ways",
+        ("hubspot-v3",),
     ),
     Sender(
         "hubspot-v2",
@@ -246,7 +263,11 @@ FURTHER: tuple[Sender, ...] = (
     Sender(
         "asana",
         "Asana",
-        Scheme(places=("header:X-Hook-Signature",), handshake="asana"),
+        Scheme(
+            places=("header:X-Hook-Signature",),
+            event_type=("body:events.0.resource.resource_type", "body:events.0.action"),
+            handshake="asana",
+        ),
         "the X-Hook-Secret of the subscription",
         "documentation only",
     ),
@@ -277,6 +298,7 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the event hook's authentication secret",
         "compared as it is",
+        ("okta-event-hook",),
     ),
     Sender(
         "monday",
@@ -290,6 +312,7 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the app's signing secret",
         "SDK PyJWT, both ways",
+        ("monday-com",),
     ),
     Sender(
         "aws-sns",
@@ -297,6 +320,7 @@ FURTHER: tuple[Sender, ...] = (
         replace(SNS, or_else=(replace(SNS, algorithm="rsa-sha256"),)),
         "the topic's ARN",
         "SDK sns-validator",
+        ("sns", "amazon-sns"),
     ),
     Sender(
         "cloudevents",
@@ -312,6 +336,7 @@ FURTHER: tuple[Sender, ...] = (
         ),
         "the access token; tokens= are the origins allowed",
         "compared as it is",
+        ("event-grid",),
     ),
     Sender(
         "telnyx",

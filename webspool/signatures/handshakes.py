@@ -10,24 +10,33 @@ import hmac
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from webspool.signatures.algorithms import any_equal, encoded
 from webspool.signatures.places import Reading
 
 TOKEN = re.compile(rb"[A-Za-z0-9._~:+/=-]{1,512}")
-SENTENCE = re.compile(rb"[A-Za-z0-9 ._~:,;+/=()-]{1,2048}")
+SENTENCE = re.compile(rb"[A-Za-z0-9 ._~:,;+/=()!@#$%*?|\[\]{}^-]{1,2048}")
 ORIGIN = re.compile(rb"[A-Za-z0-9.:/-]{1,255}|\*")
+RATE = re.compile(rb"[0-9]{1,9}|\*")
 INVALID = "signature_invalid"
+SNS_HOST = r"sns\.[a-z]{2}(-[a-z]+)+-[0-9]\.amazonaws\.com(\.cn)?"
+SNS_ADDRESS = re.compile(rf"https://{SNS_HOST}/[A-Za-z0-9?&=:/._%+-]{{1,2048}}")
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a sender's handshake wants to hear."""
+    """What a sender's handshake wants to hear.
+
+    `captured` is a secret that the sender has told, for the operator to see: nobody has proven that it is the sender's.
+    `visit` is the address by whose opening the sender is answered, on a host that the handshake trusts.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes
+    captured: str | None = field(default=None, repr=False)
+    visit: str | None = field(default=None, repr=False)
 
 
 def _plain(body: bytes, status: int = 200) -> Answer:
@@ -78,35 +87,39 @@ def _echo(value: bytes | None, allowed: re.Pattern[bytes] = TOKEN) -> bytes | No
 # ── asked without a signature ───────────────────────────────────────────────────────────────────────────────────────
 
 
-def _hub(reading: Reading, tokens: Sequence[str], *, compared: bool) -> bytes | str | None:
-    """hub.challenge of a subscription: echoed only to whoever knows the verify token, where there is one."""
-    if (reading.first("query:hub.mode") or b"") not in (b"subscribe", b"unsubscribe"):
+def _known(given: bytes | None, known: Sequence[str]) -> bool:
+    """Whether this is one of the texts that are known; all are compared, each in constant time."""
+    texts = [each.encode("utf-8", "surrogatepass") for each in known if each]
+    return given is not None and any([any_equal([given], text) for text in texts])
+
+
+def _challenge(reading: Reading, modes: tuple[bytes, ...], *, known: bool) -> bytes | str | None:
+    """hub.challenge of a subscription, for whoever knows what is asked for."""
+    if (reading.first("query:hub.mode") or b"") not in modes:
         return None
-    token = reading.first("query:hub.verify_token") or b""
-    known = any([any_equal([token], each.encode()) for each in tokens if each])
-    if (compared or tokens) and not known:
-        return INVALID
-    return _echo(reading.first("query:hub.challenge")) or INVALID
+    return (_echo(reading.first("query:hub.challenge")) or INVALID) if known else INVALID
 
 
-def _meta(reading: Reading, _secrets: Sequence[str], tokens: Sequence[str]) -> Asked:
-    found = _hub(reading, tokens, compared=True)
+def _meta(reading: Reading, secrets: Sequence[str], tokens: Sequence[str]) -> Asked:
+    """Compared is the verify token; a source that names none compares its secrets."""
+    known = _known(reading.first("query:hub.verify_token"), tokens or secrets)
+    found = _challenge(reading, (b"subscribe",), known=known)
     return _plain(found) if isinstance(found, bytes) else found
 
 
-def _strava(reading: Reading, _secrets: Sequence[str], tokens: Sequence[str]) -> Asked:
-    found = _hub(reading, tokens, compared=True)
+def _strava(reading: Reading, secrets: Sequence[str], tokens: Sequence[str]) -> Asked:
+    """Compared is the verify token; a source that names none compares its secrets."""
+    known = _known(reading.first("query:hub.verify_token"), tokens or secrets)
+    found = _challenge(reading, (b"subscribe",), known=known)
     return _json({"hub.challenge": found.decode()}) if isinstance(found, bytes) else found
 
 
 def _websub(reading: Reading, _secrets: Sequence[str], tokens: Sequence[str]) -> Asked:
-    """W3C WebSub, 5.3: only a topic that was asked for is confirmed; `tokens` are these topics."""
+    """W3C WebSub, 5.3: where the source names topics (`tokens`) only these are confirmed."""
     if reading.first("query:hub.mode") == b"denied":
         return _empty()
-    topic = reading.first("query:hub.topic") or b""
-    found = _hub(reading, (), compared=False)
-    if isinstance(found, bytes) and not any([any_equal([topic], each.encode()) for each in tokens if each]):
-        return INVALID
+    known = not tokens or _known(reading.first("query:hub.topic"), tokens)
+    found = _challenge(reading, (b"subscribe", b"unsubscribe"), known=known)
     return _plain(found) if isinstance(found, bytes) else found
 
 
@@ -160,17 +173,37 @@ def _asana(reading: Reading, _secrets: Sequence[str], _tokens: Sequence[str]) ->
     if given is None or reading.first("header:X-Hook-Signature") is not None:
         return None
     found = _echo(given)
-    return INVALID if found is None else _empty(X_Hook_Secret=found.decode())
+    if found is None:
+        return INVALID
+    return replace(_empty(X_Hook_Secret=found.decode()), captured=found.decode())
+
+
+def _notion(reading: Reading, _secrets: Sequence[str], _tokens: Sequence[str]) -> Asked:
+    """The first request tells the token that later ones are signed with; nothing proves it, so a person looks at it."""
+    document = reading.document
+    if not isinstance(document, dict) or reading.first("header:X-Notion-Signature") is not None:
+        return None
+    if set(document) != {"verification_token"}:
+        return None
+    found = _echo(reading.first("body:verification_token"))
+    return INVALID if found is None else replace(_empty(), captured=found.decode())
 
 
 def _cloudevents(reading: Reading, _secrets: Sequence[str], tokens: Sequence[str]) -> Asked:
-    """CloudEvents HTTP Webhook, 4.1: an origin is allowed when the source names it (`tokens`)."""
+    """CloudEvents HTTP Webhook, 4.1: where the source names origins (`tokens`) only these may send.
+
+    The question guards against floods, it lets nobody in: events prove themselves by the access token.
+    """
     if (given := reading.first("header:WebHook-Request-Origin")) is None:
         return None
     found = _echo(given, ORIGIN)
-    if found is None or not any([any_equal([found], each.encode()) for each in tokens if each]):
+    if found is None or (tokens and not _known(found, tokens)):
         return INVALID
-    return _empty(WebHook_Allowed_Origin=found.decode(), Allow="POST")
+    allowed = _empty(WebHook_Allowed_Origin=found.decode(), Allow="POST")
+    rate = _echo(reading.first("header:WebHook-Request-Rate"), RATE)
+    return (
+        allowed if rate is None else replace(allowed, headers=allowed.headers | {"WebHook-Allowed-Rate": rate.decode()})
+    )
 
 
 # ── asked with a signature ──────────────────────────────────────────────────────────────────────────────────────────
@@ -205,6 +238,14 @@ def _xero(reading: Reading, _secret: str) -> Answer | None:
     return _empty() if isinstance(document, dict) and document.get("events") == [] else None
 
 
+def _sns(reading: Reading, _secret: str) -> Answer | None:
+    """A subscription is confirmed by opening the address that the signed message names, on Amazon's own host only."""
+    if reading.first("body:Type") != b"SubscriptionConfirmation":
+        return None
+    address = (reading.first("body:SubscribeURL") or b"").decode("utf-8", "replace")
+    return replace(_empty(), visit=address) if SNS_ADDRESS.fullmatch(address) else None
+
+
 GREETINGS: dict[str, tuple[tuple[str, ...], Greeting]] = {
     "meta": (("GET",), _meta),
     "strava": (("GET",), _strava),
@@ -216,6 +257,7 @@ GREETINGS: dict[str, tuple[tuple[str, ...], Greeting]] = {
     "okta": (("GET",), _okta),
     "monday": (("POST",), _monday),
     "asana": (("POST",), _asana),
+    "notion": (("POST",), _notion),
     "cloudevents": (("OPTIONS",), _cloudevents),
 }
 QUESTIONS: dict[str, Callable[[Reading, str], Answer | None]] = {
@@ -223,5 +265,7 @@ QUESTIONS: dict[str, Callable[[Reading, str], Answer | None]] = {
     "zoom": _zoom,
     "discord": _discord,
     "xero": _xero,
+    "sns": _sns,
 }
+CAPTURES = frozenset({"asana", "notion"})
 KNOWN = (*GREETINGS, *QUESTIONS)

@@ -56,6 +56,7 @@ PAYMENTS: tuple[Sender, ...] = (
         ),
         "the notification's secret key",
         "SDK paddle-python-sdk",
+        ("paddle-billing",),
     ),
     Sender(
         "adyen",
@@ -73,6 +74,15 @@ PAYMENTS: tuple[Sender, ...] = (
             ),
             key="hex",
             each="notificationItems.*.NotificationRequestItem",
+            or_else=(
+                Scheme(
+                    "sha256",
+                    "base64",
+                    places=("header:HmacSignature",),
+                    event_type="body:type",
+                    key="hex",
+                ),
+            ),
         ),
         "the webhook's HMAC key",
         "vector of the PHP SDK's tests; SDK Adyen",

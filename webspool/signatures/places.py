@@ -9,11 +9,10 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from webspool.errors import UnparsableBody
-from webspool.payloads import parse_json
 from webspool.records import Headers, WebhookRequest
 
 KEY_IN_PATH = "<key>"
-KINDS = ("header", "query", "body")
+KINDS = ("header", "query", "body", "other")
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 10_000
 
@@ -24,7 +23,7 @@ def bare(place: str) -> str:
 
 
 def is_place(place: object) -> bool:
-    """Whether this is "header:NAME", "query:NAME", "body:FIELD" or "path", or several with | between."""
+    """Whether this is "header:NAME", "query:NAME", "body:FIELD", "other:FIELD" or "path", or several with | between."""
     if not isinstance(place, str):
         return False
     return all(each == "path" or (each.partition(":")[0] in KINDS and bare(each) != "") for each in place.split("|"))
@@ -38,12 +37,16 @@ def places_in(given: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 class Reading:
-    """One request, read as far as a scheme asks: the body is parsed once, and only for a scheme that looks inside."""
+    """One request, read as far as a scheme asks: the body is parsed once, and only for a scheme that looks inside.
 
-    __slots__ = ("_document", "_parsed", "request")
+    A compressed body holds nothing until its sender is `proven`: strangers have nothing inflated.
+    """
 
-    def __init__(self, request: WebhookRequest) -> None:
+    __slots__ = ("_document", "_parsed", "_proven", "request")
+
+    def __init__(self, request: WebhookRequest, *, proven: bool = False) -> None:
         self.request = request
+        self._proven = proven
         self._parsed = False
         self._document: Any = None
 
@@ -57,7 +60,8 @@ class Reading:
     def document(self) -> Any:
         """What the body says: JSON, a form's fields, or the JSON in a form's field `payload`; None when unreadable."""
         if not self._parsed:
-            self._parsed, self._document = True, document_of(self.request)
+            readable = self._proven or "Content-Encoding" not in self.request.headers
+            self._parsed, self._document = True, document_of(self.request) if readable else None
         return self._document
 
     def values(self, place: str) -> list[bytes]:
@@ -69,6 +73,8 @@ class Reading:
             return _readings(self.request.headers.get(name, ""))
         if kind == "body":
             return [_text(value) for value in found_in(self.document, name)]
+        if kind == "other":
+            return _other_names(self.document, name)
         path, _, query = self.request.url.partition("#")[0].partition("?")
         if kind == "path":
             return [_unquoted(path.rpartition("/")[2])]
@@ -93,13 +99,14 @@ def document_of(request: WebhookRequest) -> Any:
     """The body as JSON or form fields; None when it is neither."""
     if is_form(request):
         fields = form_fields(request)
-        return _parsed_json(fields[0][1].encode()) if [name for name, _ in fields] == ["payload"] else dict(fields)
-    return _parsed_json(request.body)
+        in_form = [name for name, _ in fields] == ["payload"]
+        return _json(replace(request, body=fields[0][1].encode())) if in_form else dict(fields)
+    return _json(request)
 
 
-def _parsed_json(text: bytes) -> Any:
+def _json(request: WebhookRequest) -> Any:
     try:
-        return parse_json(text, "the webhook")
+        return request.json
     except UnparsableBody:
         return None
 
@@ -141,6 +148,12 @@ def _text(value: Any) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+def _other_names(document: Any, name: str) -> list[bytes]:
+    """The name of the first field that is not the one named."""
+    names = document if isinstance(document, dict) else ()
+    return [each.encode("utf-8", "replace") for each in names if each != name][:1]
+
+
 def _readings(text: str) -> list[bytes]:
     """The bytes a header's text stands for: servers hand them over as Latin-1, whatever they were."""
     if text.isascii():
@@ -175,6 +188,8 @@ def put(request: WebhookRequest, place: str, value: str, *, number: bool = False
         return replace(request, headers=Headers([*others, (name, value)]))
     if kind == "body":
         return _with_field(request, name, int(value) if number else value)
+    if kind == "other":
+        return _with_field(request, value, {})
     if kind == "path":
         return replace(request, url=request.url.replace(KEY_IN_PATH, quote(value, safe="")))
     joint = "&" if "?" in request.url else "?"

@@ -21,7 +21,7 @@ ENCODINGS = ("hex", "HEX", "base64", "base64url")
 UNITS = ("s", "ms", "iso")
 FIELDS = ("body", "method", "url", "decoded_url", "path", "query", "form", "time", "secret", "crc32")
 WHOLE_BODY = frozenset({"body", "crc32", "form"})
-PROOF_PLACE = '"header:NAME", "query:NAME", "body:FIELD" or "path"'
+PROOF_PLACE = '"header:NAME", "query:NAME", "body:FIELD", "other:FIELD" or "path"'
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,8 @@ class Scheme:
     "base64", "base64url") and `prefix` are how the proof is written.
 
     A place is "header:NAME", "query:NAME", "body:FIELD" (dots go deeper, * is every item) or "path" (the last
-    segment); "a|b" is the first of the two that holds something. `places` are where the proof may stand; `separator`
+    segment); "other:FIELD" is the name of the body's first field that is not that one; "a|b" is the first of the two
+    that holds something. `places` are where the proof may stand; `separator`
     says that the proof is a list, of which any item with the prefix may match. `event_id` and `event_type` name the
     event; a tuple of places is joined by dots.
 
@@ -111,6 +112,16 @@ class Scheme:
     def reads_url(self) -> bool:
         """Whether the proof depends on the address as the sender knows it."""
         return any({"url", "decoded_url"} & set(names_in(way.template)) for way in self.ways)
+
+    @cached_property
+    def joins_types(self) -> bool:
+        """Whether an event's type is put together from several places."""
+        return any(isinstance(way.event_type, tuple) for way in self.ways)
+
+    @property
+    def captures(self) -> bool:
+        """Whether the sender tells its secret in the handshake, so that a source may wait for it without one."""
+        return not handshakes.CAPTURES.isdisjoint((self.handshake or "").split("+"))
 
     @property
     def asymmetric(self) -> bool:

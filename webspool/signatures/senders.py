@@ -33,18 +33,23 @@ SVIX = replace(
     signed=f"{{{SVIX_ID}}}.{{time}}.{{body}}",
     time="header:svix-timestamp|header:webhook-timestamp",
 )
+WHATSAPP = "body:entry.*.changes.*.value"
 ATLASSIAN = Scheme("sha256", "hex", "sha256=", ("header:X-Hub-Signature",))
 
 
 @dataclass(frozen=True)
 class Sender:
-    """A row: who sends, by which scheme, what its secret is, and how the row was proven to be what the sender does."""
+    """A row: who sends, by which scheme, what its secret is, and how the row was proven to be what the sender does.
+
+    `aliases` are further names of the preset; "-" between words may always be "_" or missing.
+    """
 
     name: str
     title: str
     scheme: Scheme
     secret: str
     proven: str
+    aliases: tuple[str, ...] = ()
 
 
 FIRST: tuple[Sender, ...] = (
@@ -54,6 +59,7 @@ FIRST: tuple[Sender, ...] = (
         Scheme("none", places=()),
         "none",
         "nothing is asked",
+        ("unsigned",),
     ),
     Sender(
         "key",
@@ -61,6 +67,7 @@ FIRST: tuple[Sender, ...] = (
         Scheme("secret", places=KEY_PLACES),
         "the key",
         "compared as it is",
+        ("token", "url-token", "url-key", "url-secret", "zapier", "kakao", "naver", "mollie"),
     ),
     Sender(
         "bearer",
@@ -68,6 +75,7 @@ FIRST: tuple[Sender, ...] = (
         Scheme("secret", prefix="Bearer ", places=("header:Authorization",)),
         "the token",
         "vector of RFC 6750",
+        ("bearer-token",),
     ),
     Sender(
         "github",
@@ -77,10 +85,11 @@ FIRST: tuple[Sender, ...] = (
             prefix="sha256=",
             places=("header:X-Hub-Signature-256",),
             event_id="header:X-GitHub-Delivery",
-            event_type="header:X-GitHub-Event",
+            event_type=("header:X-GitHub-Event", "body:action"),
         ),
         "the webhook's secret",
         "vector of GitHub's documentation; SDK @octokit/webhooks-methods, both ways",
+        ("github-enterprise", "github-app"),
     ),
     Sender(
         "basic",
@@ -88,6 +97,7 @@ FIRST: tuple[Sender, ...] = (
         Scheme("basic", prefix="Basic ", places=("header:Authorization",)),
         "user:password",
         "vector of RFC 7617",
+        ("basic-auth", "http-basic"),
     ),
     Sender(
         "stripe",
@@ -122,6 +132,7 @@ FIRST: tuple[Sender, ...] = (
         ),
         "the app's signing secret",
         "vector of Slack's documentation; SDK slack_sdk, both ways",
+        ("slack-events",),
     ),
     Sender(
         "standard-webhooks",
@@ -129,6 +140,7 @@ FIRST: tuple[Sender, ...] = (
         STANDARD_WEBHOOKS,
         "whsec_..., or whpk_... for v1a",
         "vectors of the specification's libraries; SDK standardwebhooks, both ways",
+        ("standard", "openai", "replicate", "lithic", "gemini", "supabase"),
     ),
     Sender(
         "svix",
@@ -136,6 +148,7 @@ FIRST: tuple[Sender, ...] = (
         replace(SVIX, or_else=(replace(SVIX, algorithm="ed25519", prefix="v1a,", key="whpk"),)),
         "the endpoint's whsec_..., or whpk_...",
         "SDK svix, both ways",
+        ("clerk", "resend"),
     ),
     Sender(
         "portone",
@@ -143,6 +156,7 @@ FIRST: tuple[Sender, ...] = (
         STANDARD_WEBHOOKS,
         "the webhook's whsec_...",
         "SDK portone-server-sdk",
+        ("portone-v2",),
     ),
     Sender(
         "toss",
@@ -152,9 +166,20 @@ FIRST: tuple[Sender, ...] = (
             places=KEY_PLACES,
             event_id="header:tosspayments-webhook-transmission-id",
             event_type="body:eventType",
+            or_else=(
+                Scheme(
+                    "sha256",
+                    "base64",
+                    "v1:",
+                    ("header:tosspayments-webhook-signature",),
+                    signed="{body}:{header:tosspayments-webhook-transmission-time}",
+                    separator=",",
+                ),
+            ),
         ),
         "a key of your own in the address; payments are unsigned, so fetch the payment in the task",
         "compared as it is",
+        ("toss-payments",),
     ),
     Sender(
         "gitlab",
@@ -163,11 +188,12 @@ FIRST: tuple[Sender, ...] = (
             "secret",
             places=("header:X-Gitlab-Token",),
             event_id="header:Idempotency-Key|header:webhook-id|header:X-Gitlab-Event-UUID",
-            event_type=("header:X-Gitlab-Event", "body:object_attributes.action"),
+            event_type=("header:X-Gitlab-Event", "body:object_attributes.action|body:action"),
             or_else=(replace(STANDARD, event_id=None, event_type=None),),
         ),
         "the secret token, or the signing token whsec_...",
         "vector of Standard Webhooks, which signing tokens follow; the older token is compared",
+        ("gitlab-token", "gitlab-signing", "gitlab-signing-token"),
     ),
     Sender(
         "shopify",
@@ -181,13 +207,20 @@ FIRST: tuple[Sender, ...] = (
         ),
         "the app's client secret",
         "SDK @shopify/shopify-api",
+        ("shopify-app",),
     ),
     Sender(
         "telegram",
         "Telegram",
-        Scheme("secret", places=("header:X-Telegram-Bot-Api-Secret-Token",), event_id="body:update_id"),
+        Scheme(
+            "secret",
+            places=("header:X-Telegram-Bot-Api-Secret-Token",),
+            event_id="body:update_id",
+            event_type="other:update_id",
+        ),
         "the secret_token given to setWebhook",
         "compared as it is",
+        ("telegram-bot",),
     ),
     Sender(
         "discord",
@@ -206,6 +239,7 @@ FIRST: tuple[Sender, ...] = (
         ),
         "the application's public key",
         "SDK discord-interactions",
+        ("discord-interactions",),
     ),
     Sender(
         "line",
@@ -219,6 +253,7 @@ FIRST: tuple[Sender, ...] = (
         ),
         "the channel's secret",
         "vector of LINE's own check; SDK line-bot-sdk",
+        ("line-messaging",),
     ),
     Sender(
         "twilio",
@@ -236,13 +271,15 @@ FIRST: tuple[Sender, ...] = (
         ),
         "the account's auth token; set WEBSPOOL_PUBLIC_URL",
         "vector of the SDK's tests; SDK twilio, both ways",
+        ("twilio-form", "twilio-json"),
     ),
     Sender(
         "bitbucket",
         "Bitbucket",
-        replace(ATLASSIAN, event_id="header:X-Request-UUID", event_type="header:X-Event-Key"),
+        replace(ATLASSIAN, event_id="header:X-Request-UUID|header:X-Request-Id", event_type="header:X-Event-Key"),
         "the webhook's secret",
         "vector of Atlassian's documentation",
+        ("bitbucket-cloud", "bitbucket-server"),
     ),
     Sender(
         "jira",
@@ -250,26 +287,31 @@ FIRST: tuple[Sender, ...] = (
         replace(ATLASSIAN, event_id="header:X-Atlassian-Webhook-Identifier", event_type="body:webhookEvent"),
         "the webhook's secret",
         "documentation only",
+        ("jira-cloud", "atlassian"),
     ),
     Sender(
         "gitea",
         "Gitea",
         Scheme(
-            places=("header:X-Gitea-Signature",), event_id="header:X-Gitea-Delivery", event_type="header:X-Gitea-Event"
+            places=("header:X-Gitea-Signature|header:X-Gogs-Signature",),
+            event_id="header:X-Gitea-Delivery|header:X-Gogs-Delivery",
+            event_type=("header:X-Gitea-Event|header:X-Gogs-Event", "body:action"),
         ),
         "the webhook's secret",
         "documentation only",
+        ("gogs",),
     ),
     Sender(
         "forgejo",
         "Forgejo",
         Scheme(
-            places=("header:X-Forgejo-Signature",),
-            event_id="header:X-Forgejo-Delivery",
-            event_type="header:X-Forgejo-Event",
+            places=("header:X-Forgejo-Signature|header:X-Gitea-Signature",),
+            event_id="header:X-Forgejo-Delivery|header:X-Gitea-Delivery",
+            event_type=("header:X-Forgejo-Event|header:X-Gitea-Event", "body:action"),
         ),
         "the webhook's secret",
         "documentation only",
+        ("codeberg",),
     ),
     Sender(
         "meta",
@@ -279,10 +321,15 @@ FIRST: tuple[Sender, ...] = (
             "hex",
             "sha256=",
             ("header:X-Hub-Signature-256",),
+            event_id=(
+                f"{WHATSAPP}.messages.*.id|{WHATSAPP}.statuses.*.id",
+                f"{WHATSAPP}.statuses.*.status|body:object",
+            ),
             event_type=("body:object", "body:entry.0.changes.0.field"),
             handshake="meta",
         ),
         "the app secret; tokens= is the verify token",
         "documentation only",
+        ("whatsapp", "facebook", "messenger", "instagram", "threads"),
     ),
 )
