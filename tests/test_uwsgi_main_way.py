@@ -37,13 +37,15 @@ def seen(instance: Instance, reply: Reply) -> dict[str, Any]:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_a_task_sees_what_github_sent(instance: Instance, path: Path) -> None:
-    """202 with the job's place; the task gets the very bytes, the event's type and its id."""
+    """202 with the job's place; the task gets the very bytes, the event's type with its action, and its id."""
     body = path.read_bytes()
+    action = json.loads(body).get("action")
+    event_type = f"{path.stem}.{action}" if action else path.stem
     reply = instance.webhook(body, event=path.stem, id=f"kept-{path.stem}")
     assert reply.status == 202
     assert reply.headers["location"] == f"/jobs/{reply.json['jobs'][0]}"
     told = seen(instance, reply)
-    assert (told["sha256"], told["event_type"], told["event_id"]) == (sha256(body), path.stem, f"kept-{path.stem}")
+    assert (told["sha256"], told["event_type"], told["event_id"]) == (sha256(body), event_type, f"kept-{path.stem}")
     assert {instance.ended(job)["state"] for job in reply.json["jobs"]} == {"succeeded"}
     assert instance.get(reply.headers["location"]).json["state"] == "succeeded"
 
