@@ -20,7 +20,7 @@ from webspool.task import Task
 
 ROOT = Path(__file__).parents[1]
 REFERENCE = ROOT / "docs" / "reference"
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def rows(page: str) -> list[list[str]]:
@@ -85,6 +85,18 @@ def test_every_python_block_compiles(page: Path) -> None:
 def test_the_readme_is_short() -> None:
     """One reading, then ./run."""
     assert len((ROOT / "README.md").read_text().splitlines()) <= 110
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name.endswith(".ko.md")], ids=lambda page: page.name)
+def test_a_korean_page_has_the_commands_and_programs_of_the_english_one(page: Path) -> None:
+    """What is typed is the same in every language, block by block; only the words between are others."""
+    english = page.with_name(page.name.replace(".ko.md", ".md"))
+    assert blocks(page) == blocks(english)
+    assert blocks(page)
+
+
+def blocks(page: Path) -> list[str]:
+    return re.findall(r"^```(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
 
 
 def test_the_page_of_signatures_is_written_from_the_table() -> None:
