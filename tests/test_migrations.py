@@ -66,7 +66,8 @@ def shape(ledger: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 def test_every_schema_before_the_newest_is_kept() -> None:
     """A change of the schema without the ledger that it changes is not tested."""
-    assert [path.stem for path in OLDER][: NEWEST - 1] == [f"{number:04d}" for number in range(1, NEWEST)]
+    older = [f"{number:04d}" for number, _ in migrations()[:-1]]
+    assert [path.stem for path in OLDER][: len(older)] == older
 
 
 @pytest.mark.parametrize("schema", OLDER, ids=lambda path: path.stem)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
@@ -14,11 +11,11 @@ from webspool.config import Config
 from webspool.errors import NotFound, WrongKind
 from webspool.ledger import reading
 from webspool.ledger.reading import Filters
+from webspool.moments import read_moment
 from webspool.records import State
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 KINDS = {"d": "delivery", "j": "job", "r": "refusal"}
 TAKERS = {
     "delivery": "webspool delivery and webspool replay take it",
@@ -36,15 +33,10 @@ class Moment(click.ParamType[float]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        if ago := re.fullmatch(r"(\d+(?:\.\d+)?)([smhdw])", value.strip()):
-            return time.time() - float(ago[1]) * UNITS[ago[2]]
         try:
-            found = datetime.fromisoformat(value.strip())
-        except ValueError:
-            self.fail(
-                f"{value!r} is no time; write 2026-01-31T12:00:00Z, or how long ago: 90s, 30m, 2h, 7d", param, ctx
-            )
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            return read_moment(value)
+        except ValueError as fault:
+            self.fail(str(fault), param, ctx)
 
 
 OPTIONS: dict[str, Callable[[Any], Any]] = {

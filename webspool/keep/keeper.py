@@ -23,6 +23,7 @@ from webspool.ledger.membership import unknown_tasks
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
+from webspool.ledger.tallies import Tallies
 from webspool.records import new_id
 from webspool.telemetry import Say
 
@@ -75,6 +76,7 @@ class Keeper:
         self.inbox, self.engine, self.say = inbox, engine, say
         self.checkpointer = Checkpointer(folders.ledger, say)
         self.refusals = Refusals()
+        self.tallies = Tallies()
         self.pruner = Pruner(retention, folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say)
         self.parked: deque[Parked] = deque()
@@ -202,6 +204,7 @@ class Keeper:
                 work(tx)
                 if "jobs.scheduled" in tx.changes:
                     self._set_timer(tx)
+            self.tallies.take(tx.happened)
         except LedgerUnavailable as fault:
             if fault.broken:
                 self.broken = str(fault.why)
@@ -279,6 +282,7 @@ class Keeper:
 
         def second(tx: Transaction) -> None:
             self.refusals.flush(tx)
+            self.tallies.flush(tx)
             gone.append(self.pruner.bite(tx))
             self._set_timer(tx)
             self.rescuer.read(tx)

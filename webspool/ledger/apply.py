@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from webspool.ledger import actions, membership
+from webspool.ledger import accounts, actions, membership
 from webspool.ledger.admission import move, place, place_new, release, release_due
 from webspool.ledger.database import Row, Transaction
 from webspool.ledger.operations import Answer, Operation
-from webspool.records import State
+from webspool.records import Ending, State
 
 
 def apply(tx: Transaction, operation: Operation) -> Answer:
@@ -35,6 +35,7 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
     if not _insert_delivery(tx, operation, status):
         return _accepted_before(tx, operation)
     tx.count("deliveries.accepted")
+    tx.happened.append((f"source:{given['source']}", "accepted", None))
     if status == "ignored":
         tx.count("deliveries.ignored")
     jobs = [_insert_job(tx, job, "delivery", operation.id, given["source"]) for job in given["jobs"]]
@@ -91,6 +92,7 @@ def _duplicate(tx: Transaction, operation: Operation, delivery: str) -> Answer:
     given = operation.arguments
     tx.run("count_duplicate", id=delivery)
     tx.count("deliveries.duplicates")
+    tx.happened.append((f"source:{given['source']}", "duplicate", None))
     dead = [job["id"] for job in _jobs_of(tx, delivery) if job["state"] == State.DEAD]
     again = dead if given.get("redelivery") != "ignore" else []
     for job in again:
@@ -161,6 +163,17 @@ def replay(tx: Transaction, operation: Operation) -> Answer:
     return actions.recorded(tx, operation.id, given | {"verb": "replay"}, answer)
 
 
+def order(tx: Transaction, operation: Operation) -> Answer:
+    """What an operator orders anew with other arguments (`spool`) or another payload (`accept`), kept as an action."""
+    if answered := tx.one("action_answer", id=operation.id):
+        return Answer(json.loads(answered[0]))
+    given = operation.arguments
+    made = Operation(given["id"], given["verb"], given["with"], operation.body)
+    answer = accept(tx, made) if made.verb == "accept" else spool(tx, made)
+    told = {"verb": "order", "actor": given["actor"], "id": made.id, "parent": made.arguments.get("parent")}
+    return actions.recorded(tx, operation.id, told, answer.values)
+
+
 # ── turn: end of the last, claim of the next ────────────────────────────────────────────────────────────────────
 
 
@@ -183,7 +196,7 @@ def end(tx: Transaction, given: dict[str, Any]) -> bool:
         return not tx.run("note_late_end", id=given["attempt"], outcome=given["outcome"])
     if held is None:
         return False
-    job, task, source, key, cancelling = held
+    job, task, source, key, cancelling, started_at = held
     state, wait = (State.CANCELLED, 0.0) if cancelling and given["state"] != State.SUCCEEDED else _wish(given)
     released = release(tx, job)
     due_at = tx.now + wait
@@ -204,8 +217,16 @@ def end(tx: Transaction, given: dict[str, Any]) -> bool:
         finished_at=tx.now if placed in (State.SUCCEEDED, State.DEAD, State.CANCELLED) else None,
     )
     move(tx, State.RUNNING, placed)
+    tx.happened.append((f"task:{task}", _came_to(given), tx.now - started_at))
     released.promote(tx)
     return True
+
+
+def _came_to(given: dict[str, Any]) -> str:
+    """What an end counts as in the tallies: being cut, or asking for more time, is no failure."""
+    if given["outcome"] == Ending.SUCCEEDED:
+        return "succeeded"
+    return "failed" if given["charged"] and given["outcome"] != Ending.SNOOZED else "other"
 
 
 def _wish(given: dict[str, Any]) -> tuple[State, float]:
@@ -252,6 +273,7 @@ def claim(tx: Transaction, given: dict[str, Any]) -> tuple[dict[str, Any], bytes
         deadline_at=None,
     )
     move(tx, State.QUEUED, State.RUNNING)
+    tx.happened.append((f"task:{row[1]}", "wait", tx.now - row[10]))
     return _order(tx, row, given["attempt"])
 
 
@@ -298,7 +320,7 @@ def _next_known(tx: Transaction) -> Row | None:
 
 
 def _order(tx: Transaction, row: Row, attempt: str) -> tuple[dict[str, Any], bytes]:
-    job, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions = row
+    job, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions, _ = row
     order = {
         "job": job,
         "task": task,
@@ -330,5 +352,7 @@ VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
     "cut": membership.cut,
     "leave": membership.leave,
     "act": actions.act,
+    "order": order,
+    **accounts.VERBS,
     "ping": lambda _tx, _operation: Answer({}),
 }

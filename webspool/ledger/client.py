@@ -11,6 +11,7 @@ from typing import Any
 import apsw
 
 from webspool.errors import LedgerUnavailable
+from webspool.ledger import tallies
 from webspool.ledger.apply import apply
 from webspool.ledger.database import Database
 from webspool.ledger.inbox import KeeperGone, Route
@@ -73,6 +74,7 @@ class Client:
         try:
             with database.transaction(flush=True, direct=True) as tx:
                 answer = apply(tx, operation)
+                tallies.write_directly(tx)
         finally:
             database.close()
         return answer

@@ -19,6 +19,7 @@ APPLICATION_ID = 0x77737031
 PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
 
 Row = tuple[Any, ...]
+Happened = tuple[str, str, float | None]
 StatementFailed = apsw.Error
 UNFIT_VALUES = (apsw.ConstraintError, apsw.BindingsError, apsw.MismatchError, apsw.TooBigError, apsw.RangeError)
 
@@ -48,6 +49,7 @@ class Transaction:
         self.now = now
         self.direct = direct
         self.changes: dict[str, int] = {}
+        self.happened: list[Happened] = []  # to whom (`task:NAME`, `source:NAME`), what, how many seconds it took
         self._paused: frozenset[str] | None = None
         self._tasks: dict[str, Row | None] = {}
 
@@ -83,12 +85,13 @@ class Transaction:
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part that is undone alone when it raises."""
-        before = dict(self.changes)
+        before, happened = dict(self.changes), len(self.happened)
         self.connection.execute("SAVEPOINT part")
         try:
             yield
         except BaseException:
             self.changes = before
+            del self.happened[happened:]
             self.forget_what_was_read()
             if self.connection.in_transaction:  # at a full disk SQLite has undone the whole transaction by itself
                 self.connection.execute("ROLLBACK TO part; RELEASE part")

@@ -10,7 +10,10 @@ from webspool import frames
 from webspool.policy import Verdict
 from webspool.records import Outcome
 
-DURABLE = frozenset({"accept", "spool", "act", "replay", "start", "join", "renew"})
+DURABLE = frozenset(
+    {"accept", "spool", "act", "replay", "order", "start", "join", "renew"}
+    | {"log_out", "put_user", "remove_user", "put_token", "remove_token"}
+)
 
 
 @dataclass(frozen=True, slots=True)

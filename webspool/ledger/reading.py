@@ -29,6 +29,7 @@ class Filters:
     """Which jobs, deliveries or refusals: each given field narrows. Times are Unix seconds, `until` excluded.
 
     `type` is a pattern (`push*`); `error` and `text` are looked for inside (the error; arguments and payload).
+    `after`, `upto` and `down_to` are numbers (`seq`): older than that one, not newer, not older.
     """
 
     states: Sequence[State] = ()
@@ -40,12 +41,14 @@ class Filters:
     error: str | None = None
     text: str | None = None
     after: int | None = None
+    upto: int | None = None
+    down_to: int | None = None
     limit: int = PAGE
 
     def values(self) -> dict[str, Any]:
         """What is bound in the statements. Stored JSON may spell text with escapes, so both forms are looked for."""
         escaped = None if self.text is None else json.dumps(self.text)[1:-1]
-        names = ("task", "source", "type", "since", "until", "error", "text", "after")
+        names = ("task", "source", "type", "since", "until", "error", "text", "after", "upto", "down_to")
         return {name: getattr(self, name) for name in names} | {"escaped": escaped}
 
 
@@ -97,6 +100,11 @@ def job(config: Config, job_id: str) -> Found:
         return _job(found[0]) | more | {"history": history}
 
     return read(config, work)
+
+
+def copies(config: Config, job_id: str) -> list[Found]:
+    """The jobs that were made from this one, newest first."""
+    return read(config, lambda reader: reader.all("copies_of_job", id=job_id))
 
 
 def _job(row: Found) -> Found:
@@ -171,8 +179,7 @@ def _body_of_file(path: Path) -> bytes | None:
 
 def failures(config: Config, filters: Filters) -> list[Found]:
     """What goes wrong, most jobs first: by task and first line of the error, the dead and those that try again."""
-    narrowed = _narrowed("job", filters)
-    where = "".join(f" AND {fragment}" for fragment in narrowed) + _space(STATEMENTS["failure_order"])
+    where = "".join(f" AND {fragment}" for fragment in narrowed("job", filters)) + _space(STATEMENTS["failure_order"])
     rows = read(config, lambda reader: reader.all("failures", where, **filters.values()))
     groups: dict[tuple[str, str], Found] = {}
     for row in rows:
@@ -203,11 +210,11 @@ def _listed(config: Config, statement: str, kind: str, filters: Filters) -> list
 
 
 def _rows(reader: Reader, statement: str, kind: str, filters: Filters) -> list[Found]:
-    where = _joined(_narrowed(kind, filters)) + _space(STATEMENTS[f"{kind}_order"])
+    where = joined(narrowed(kind, filters)) + _space(STATEMENTS[f"{kind}_order"])
     return reader.all(statement, where, **filters.values(), limit=filters.limit)
 
 
-def _narrowed(kind: str, filters: Filters) -> list[str]:
+def narrowed(kind: str, filters: Filters) -> list[str]:
     """The fragments of the fields that are given."""
     given = [name for name, value in filters.values().items() if value is not None and name != "escaped"]
     found = [STATEMENTS[name] for each in given if (name := f"{kind}_where_{each}") in STATEMENTS]
@@ -219,8 +226,7 @@ def _narrowed(kind: str, filters: Filters) -> list[str]:
 
 
 def _of_jobs(filters: Filters) -> list[str]:
-    narrowed = Filters(states=filters.states, task=filters.task, error=filters.error)
-    return _narrowed("job", narrowed)
+    return narrowed("job", Filters(states=filters.states, task=filters.task, error=filters.error))
 
 
 def _in_states(states: Sequence[State]) -> str:
@@ -229,10 +235,10 @@ def _in_states(states: Sequence[State]) -> str:
 
 
 def _where(kind: str, names: Sequence[str]) -> str:
-    return _joined([STATEMENTS[f"{kind}_where_{name}"] for name in names])
+    return joined([STATEMENTS[f"{kind}_where_{name}"] for name in names])
 
 
-def _joined(fragments: Sequence[str]) -> str:
+def joined(fragments: Sequence[str]) -> str:
     return f" WHERE {' AND '.join(fragments)}" if fragments else ""
 
 
@@ -246,6 +252,7 @@ def _timed(row: Found) -> Found:
 
 __all__ = [
     "Filters",
+    "copies",
     "deliveries",
     "delivery",
     "every",

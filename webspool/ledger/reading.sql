@@ -70,6 +70,15 @@ instr(lower(job.error), lower(:error))
 -- name: job_where_after
 job.seq < :after
 
+-- name: job_where_upto
+job.seq <= :upto
+
+-- name: job_where_down_to
+job.seq >= :down_to
+
+-- name: job_newest
+SELECT max(seq) AS seq FROM job
+
 -- name: job_more
 SELECT calling, arguments, number, base, cancelling FROM job WHERE id = :id
 
@@ -114,6 +123,15 @@ delivery.received_at < :until
 -- name: delivery_where_after
 delivery.seq < :after
 
+-- name: delivery_where_upto
+delivery.seq <= :upto
+
+-- name: delivery_where_down_to
+delivery.seq >= :down_to
+
+-- name: delivery_newest
+SELECT max(seq) AS seq FROM delivery
+
 -- name: delivery_with_job
 delivery.id IN (SELECT job.delivery FROM job WHERE job.delivery IS NOT NULL AND {job})
 
@@ -150,6 +168,15 @@ instr(refusal.cause, lower(:error))
 -- name: refusal_where_after
 refusal.seq < :after
 
+-- name: refusal_where_upto
+refusal.seq <= :upto
+
+-- name: refusal_where_down_to
+refusal.seq >= :down_to
+
+-- name: refusal_newest
+SELECT max(seq) AS seq FROM refusal
+
 -- name: refusal_more
 SELECT headers, body, 0 AS body_file FROM refusal WHERE id = :id
 
@@ -185,3 +212,55 @@ SELECT id FROM attempt WHERE id >= :bound AND id < 'b' AND ended_at IS NOT NULL
 SELECT attempt.id AS attempt, job.id AS job, job.task, job.delivery, attempt.number, attempt.outcome, job.state,
        attempt.error, attempt.started_at, attempt.ended_at, attempt.ended_at - attempt.started_at AS duration_seconds
 FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id = :id AND attempt.ended_at IS NOT NULL
+
+-- name: tallies
+SELECT at, name, counts FROM tally WHERE span = :span AND at >= :since ORDER BY at
+
+-- name: user
+SELECT name, role, password FROM user WHERE name = :name
+
+-- name: any_user
+SELECT 1 AS found FROM user LIMIT 1
+
+-- name: users
+SELECT name, role, created_at FROM user ORDER BY name
+
+-- name: tokens
+SELECT name, role, created_at FROM token ORDER BY name
+
+-- name: token
+SELECT name, role FROM token WHERE digest = :digest
+
+-- name: session
+SELECT session.user, user.role, (SELECT count(*) FROM user) AS users
+FROM session LEFT JOIN user ON user.name = session.user WHERE session.id = :id AND session.begun_at >= :since
+
+-- name: job_count
+SELECT count(*) AS jobs FROM (SELECT 1 FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+
+-- name: job_count_end
+ LIMIT :limit)
+
+-- name: job_created
+SELECT created_at AS at FROM job WHERE seq <= :seq ORDER BY seq DESC LIMIT 1
+
+-- name: delivery_created
+SELECT received_at AS at FROM delivery WHERE seq <= :seq ORDER BY seq DESC LIMIT 1
+
+-- name: refusal_created
+SELECT at FROM refusal WHERE seq <= :seq ORDER BY seq DESC LIMIT 1
+
+-- name: highest_priority
+SELECT priority FROM job WHERE state = 'queued' AND priority < :below ORDER BY priority DESC LIMIT 1
+
+-- name: longest_queued
+SELECT id, task, due_at FROM job WHERE state = 'queued' AND priority = :priority ORDER BY due_at LIMIT 1
+
+-- name: tasks_known
+SELECT name, known, concurrency, policy FROM task ORDER BY name
+
+-- name: known_sources
+SELECT source FROM delivery WHERE source > :after ORDER BY source LIMIT 1
+
+-- name: copies_of_job
+SELECT id, task, state FROM job WHERE parent = :id ORDER BY seq DESC LIMIT 20

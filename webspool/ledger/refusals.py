@@ -26,7 +26,7 @@ class Refusals:
         for operation in operations:
             if not operation.arguments.keys() >= FIELDS:
                 continue
-            self._counts["deliveries.refused"] += 1
+            self._counts[f"source:{operation.arguments['source']}"] += 1
             self._last.append((time.time(), operation))
 
     def flush(self, tx: Transaction) -> None:
@@ -36,8 +36,9 @@ class Refusals:
         """
         counts, last = self._counts, self._last
         self._counts, self._last = Counter(), deque(maxlen=WRITTEN_AT_ONCE)
+        tx.count("deliveries.refused", counts.total())
         for name, number in counts.items():
-            tx.count(name, number)
+            tx.happened += [(name, "refused", None)] * number
         for at, operation in last:
             given = operation.arguments
             values = given | {"id": operation.id, "at": at, "headers": json.dumps(given["headers"])}

@@ -36,7 +36,7 @@ ON CONFLICT (id) DO NOTHING
 SELECT id, task, source, state, blocked_on, due_at, priority, key, attempt, delivery FROM job WHERE id = :id
 
 -- name: next_queued
-SELECT id, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions
+SELECT id, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions, due_at
 FROM job WHERE state = 'queued' ORDER BY priority DESC, due_at, seq LIMIT 1
 
 -- name: claim_job
@@ -49,7 +49,7 @@ VALUES (:id, :job, :number, :process, :now, :deadline_at)
 
 -- name: claimed_before
 SELECT job.id, job.task, job.calling, job.arguments, job.delivery, job.created_at, job.attempts - 1, job.base,
-       job.number - 1, job.interruptions
+       job.number - 1, job.interruptions, job.due_at
 FROM attempt JOIN job ON job.id = attempt.job
 WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
 
@@ -68,7 +68,7 @@ WHERE id = :id AND ended_at IS NULL
 UPDATE attempt SET late = coalesce(late, :outcome) WHERE id = :id AND outcome <> :outcome
 
 -- name: held_by_attempt
-SELECT job.id, job.task, job.source, job.key, job.cancelling
+SELECT job.id, job.task, job.source, job.key, job.cancelling, attempt.started_at
 FROM attempt JOIN job ON job.id = attempt.job
 WHERE attempt.id = :id AND job.attempt = :id AND job.state = 'running'
 
@@ -271,3 +271,52 @@ DELETE FROM action WHERE at < :before AND id IN (
 
 -- name: delete_old_processes
 DELETE FROM process WHERE ended_at < :before
+
+-- name: tally
+SELECT counts FROM tally WHERE span = :span AND at = :at AND name = :name
+
+-- name: put_tally
+INSERT INTO tally (span, at, name, counts) VALUES (:span, :at, :name, :counts)
+ON CONFLICT (span, at, name) DO UPDATE SET counts = excluded.counts
+
+-- name: delete_old_tallies
+DELETE FROM tally WHERE span = :span AND at < :before
+
+-- name: put_user
+INSERT INTO user (name, role, password, created_at) VALUES (:name, :role, :password, :now)
+ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password
+
+-- name: delete_user
+DELETE FROM user WHERE name = :name
+
+-- name: put_token
+INSERT INTO token (name, digest, role, created_at) VALUES (:name, :digest, :role, :now) ON CONFLICT DO NOTHING
+
+-- name: delete_token
+DELETE FROM token WHERE name = :name
+
+-- name: insert_session
+INSERT INTO session (id, user, begun_at, remote, agent) VALUES (:id, :user, :now, :remote, :agent)
+ON CONFLICT DO NOTHING
+
+-- name: delete_session
+DELETE FROM session WHERE id = :id
+
+-- name: delete_sessions_of
+DELETE FROM session WHERE user = :user
+
+-- name: delete_spare_sessions
+DELETE FROM session WHERE begun_at < :before OR id IN (
+    SELECT id FROM session WHERE user = :user ORDER BY begun_at DESC LIMIT -1 OFFSET :keep)
+
+-- name: login_tries
+SELECT tries, since FROM login_try WHERE name = :name
+
+-- name: count_login_try
+INSERT INTO login_try (name, tries, since) VALUES (:name, 1, :now) ON CONFLICT (name) DO UPDATE SET tries = tries + 1
+
+-- name: delete_login_try
+DELETE FROM login_try WHERE name = :name
+
+-- name: delete_old_login_tries
+DELETE FROM login_try WHERE since <= :before

@@ -1,0 +1,284 @@
+"""Who comes into the dashboard: nobody without a session, for as long as it lasts, and nobody acts from elsewhere."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask, session
+
+from tests.visitors import PASSWORD, Visited, visited
+from webspool.dashboard import gate
+from webspool.ledger import accounts
+from webspool.ledger.accounts import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE
+
+__all__ = ["visited"]
+
+OPEN = {"static", "entrance.show", "entrance.enter", "entrance.language"}
+
+
+def site_of(house: Visited) -> Flask:
+    found: Flask = house.app.wsgi_app._site.site  # type: ignore[attr-defined]
+    return found
+
+
+def test_nothing_is_shown_or_done_without_a_login(visited: Visited) -> None:
+    """Every route but the login's leads to it, or says 401 to a program; whatever the address it seems to come from."""
+    site = site_of(visited)
+    visitor = visited.visitor()
+    seen = 0
+    with site.test_request_context():
+        adapter = site.url_map.bind("localhost")
+        for rule in site.url_map.iter_rules():
+            if rule.endpoint in OPEN:
+                continue
+            path = adapter.build(
+                rule.endpoint, {name: "x" for name in rule.arguments}, method=next(iter(rule.methods or ()))
+            )
+            for method in (rule.methods or set()) - {"OPTIONS"}:
+                answer = visitor.client.open(
+                    f"/dashboard{path}", method=method, headers={"X-Forwarded-For": "127.0.0.1"}
+                )
+                if path.startswith("/api/"):
+                    assert answer.status_code == 401, (method, path)
+                else:
+                    assert answer.status_code == 302, (method, path)
+                    assert answer.headers["Location"].startswith("/dashboard/login?to="), (method, path)
+                seen += 1
+    assert seen > 10
+    assert visitor.get("/no/such/page").status_code == 302
+
+
+def test_a_login_leads_to_where_the_visitor_was_going(visited: Visited) -> None:
+    """Only to pages of ours: an address of somebody else's leads to the overview."""
+    visitor = visited.visitor()
+    asked = visitor.get("/jobs?state=dead&task=deploy")
+    assert asked.headers["Location"] == "/dashboard/login?to=/dashboard/jobs?state%3Ddead%26task%3Ddeploy"
+    to = "/dashboard/jobs?state=dead&task=deploy"
+    assert visitor.log_in(to=to).headers["Location"] == to
+    for elsewhere in (
+        "https://evil.example/",
+        "//evil.example/dashboard/",
+        "/dashboard\\@evil",
+        "/other",
+        "javascript:x",
+    ):
+        assert visited.visitor().log_in(to=elsewhere).headers["Location"] == "/dashboard/"
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("operator", "no"), ("operator", ""), ("nobody", PASSWORD), ("x" * 99, PASSWORD), ("operator", "x" * 9999)],
+)
+def test_a_wrong_name_or_password_opens_nothing(visited: Visited, name: str, password: str) -> None:
+    """One sentence for all of them, which does not say what was wrong."""
+    visitor = visited.visitor()
+    answer = visitor.log_in(password, name)
+    assert answer.status_code == 401
+    assert "That name and password do not fit." in answer.text
+    assert "Set-Cookie" not in answer.headers
+    assert visitor.get().status_code == 302
+
+
+def test_a_password_may_be_kept_as_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`scrypt:...`, as webspool user add and werkzeug write it."""
+    monkeypatch.setenv("WEBSPOOL_INSTANCE", str(tmp_path))
+    house = Visited(tmp_path, WEBSPOOL_PASSWORD=gate.hashed("another"))
+    assert house.visitor().log_in(gate.hashed("another")).status_code == 401
+    assert house.visitor().log_in("another").status_code == 303
+
+
+def test_without_a_password_or_a_key_the_dashboard_is_closed_and_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty password opens nothing."""
+    for missing in ("WEBSPOOL_PASSWORD", "WEBSPOOL_SECRET_KEY"):
+        directory = tmp_path / missing
+        directory.mkdir()
+        monkeypatch.setenv("WEBSPOOL_INSTANCE", str(directory))
+        visitor = Visited(directory, **{missing: ""}).visitor()
+        answer = visitor.get("/login")
+        assert answer.status_code == 503
+        assert missing in answer.text
+        assert 'type="password"' not in answer.text
+        assert visitor.log_in("").status_code == 503
+
+
+def test_tries_to_log_in_are_counted_and_held_up(visited: Visited) -> None:
+    """After five wrong ones the right one has to wait too; other addresses only when all together try too often."""
+    visitor = visited.visitor()
+    for _ in range(TRIES_OF_ONE):
+        assert visitor.log_in("no").status_code == 401
+    held = visitor.log_in()
+    assert held.status_code == 429
+    assert 0 < int(held.headers["Retry-After"]) <= 60
+    other = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
+    assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 303
+    for number in range(TRIES_OF_ALL):
+        visited.call("try_log_in", {"who": f"? {number}"})
+    assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 429
+    visited.query("UPDATE login_try SET since = since - 61")
+    assert visitor.log_in().status_code == 303
+
+
+def test_logging_out_ends_the_session_wherever_its_cookie_is(visited: Visited) -> None:
+    """The ledger forgets it: a copy of the cookie opens nothing."""
+    visitor, thief = visited.operator(), visited.visitor()
+    cookie = visitor.client.get_cookie("webspool_session")
+    assert cookie is not None
+    thief.client.set_cookie("webspool_session", cookie.value)
+    assert thief.get().status_code == 200
+    assert visitor.post("/logout").status_code == 303
+    assert visitor.get().status_code == 302
+    assert thief.get().status_code == 302
+
+
+def test_a_session_ends_when_it_is_not_used_and_at_the_latest_after_a_week(
+    visited: Visited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Being used prolongs it; looking by itself, as an open page does, is not being used."""
+    visitor, real = visited.operator(), time.time
+    begun = visitor.client.get_cookie("webspool_session")
+    assert begun is not None
+    monkeypatch.setattr(time, "time", lambda: real() + gate.SIGN_AGAIN_SECONDS + 10)
+    assert "Set-Cookie" not in visitor.get("/", headers={"X-Webspool-Refresh": "1"}).headers
+    assert "Set-Cookie" in visitor.get().headers
+    monkeypatch.setattr(time, "time", lambda: real() + gate.IDLE_SECONDS + 60)
+    assert visitor.get().status_code == 200
+    visitor.client.set_cookie("webspool_session", begun.value)
+    assert visitor.get().status_code == 302
+    monkeypatch.setattr(time, "time", real)
+    assert visitor.get().status_code == 200
+    visited.query(f"UPDATE session SET begun_at = begun_at - {SESSION_SECONDS}")
+    assert visitor.get().status_code == 302
+
+
+def test_a_forged_cookie_opens_nothing(visited: Visited) -> None:
+    """Neither one signed with another key, nor one whose session there is none of, nor nonsense."""
+    visitor = visited.operator()
+    cookie = visitor.client.get_cookie("webspool_session")
+    assert cookie is not None
+    for value in (cookie.value[:-2], f"x{cookie.value}", "", "a.b.c", "\N{SNOWMAN}"):
+        thief = visited.visitor()
+        thief.client.set_cookie("webspool_session", value)
+        assert thief.get().status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 303),
+        ({"Origin": "http://localhost"}, 303),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "http://elsewhere"}, 303),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+    ],
+)
+def test_an_action_comes_from_a_page_of_ours(visited: Visited, headers: dict[str, str], status: int) -> None:
+    """A page of another site that sends our form is refused by what the browser says of it."""
+    job, visitor = visited.dead(), visited.operator()
+    answer = visitor.post("/jobs/act", {"verb": "retry", "id": job}, headers=headers)
+    assert answer.status_code == status
+    assert (visited.state(job) == "queued") == (status == 303)
+
+
+@pytest.mark.parametrize("csrf", ["", "0" * 64, "\N{SNOWMAN}"])
+def test_an_action_shows_the_word_of_its_session(visited: Visited, csrf: str) -> None:
+    """Without it, or with another session's, nothing is done."""
+    job, visitor = visited.dead(), visited.operator()
+    other = visited.operator().csrf
+    for word in (csrf, other):
+        assert visitor.post("/jobs/act", {"verb": "retry", "id": job}, csrf=word).status_code == 403
+    assert visited.state(job) == "dead"
+
+
+def test_over_plain_http_beyond_this_machine_there_is_no_form_but_a_line_to_type(visited: Visited) -> None:
+    """A password typed in there could be read on the way: it is not even looked at."""
+    visitor = visited.visitor("http://hooks.example.com:8000")
+    page = visitor.get("/login")
+    assert page.status_code == 403
+    assert 'type="password"' not in page.text
+    assert "ssh -L 8000:127.0.0.1:8000" in page.text
+    assert "@hooks.example.com" in page.text
+    assert visitor.log_in().status_code == 403
+    for near in ("http://127.0.0.1:8000", "http://[::1]:8000", "http://localhost"):
+        assert visited.visitor(near).log_in().status_code == 303
+
+
+def test_over_https_the_cookie_is_bound_to_the_host(visited: Visited) -> None:
+    """__Host-, Secure, HttpOnly, SameSite; over plain http on this machine a plain name, which https does not take."""
+    visitor = visited.visitor("https://hooks.example.com")
+    cookie = visitor.log_in().headers["Set-Cookie"]
+    assert cookie.startswith("__Host-webspool_session=")
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=Lax"} <= set(cookie.split("; "))
+    assert visitor.get().status_code == 200
+    assert "Strict-Transport-Security" in visitor.get().headers
+    near = visited.visitor().log_in().headers["Set-Cookie"]
+    assert near.startswith("webspool_session=")
+    assert "Secure" not in near.split("; ")
+
+
+def test_every_answer_forbids_what_no_page_needs(visited: Visited) -> None:
+    """Pages, faults, the login, JSON: no foreign script, no frame, no guess at kinds, nothing kept on the way."""
+    visitor = visited.operator()
+    for path in ("/", "/login", "/jobs", "/no-such-page", "/api/jobs/j_1/output"):
+        headers = visitor.get(path).headers
+        policy = headers["Content-Security-Policy"]
+        assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Referrer-Policy"] == "same-origin"
+        assert headers["Cache-Control"] == "no-store"
+
+
+def test_a_users_own_app_stays_as_it_is(visited: Visited) -> None:
+    """Its secret key, sessions, routes, error handlers and hooks are its own, and none reaches the dashboard."""
+    app = visited.app
+    rules = {rule.rule for rule in app.url_map.iter_rules()}
+    assert not any(rule.startswith("/dashboard") for rule in rules)
+    assert app.secret_key is None
+    app.secret_key = "the user's"
+    app.register_error_handler(404, lambda _: ("mine", 418))
+    app.before_request(lambda: ("closed", 403) if "shut" in session else None)
+
+    @app.get("/remember")
+    def remember() -> str:
+        session["shut"] = True
+        return "remembered"
+
+    visitor = visited.operator()
+    assert visitor.client.get("/nothing").status_code == 418
+    assert visitor.client.get("/remember").status_code == 200
+    assert visitor.client.get("/healthz").status_code == 403
+    assert visitor.get().status_code == 200
+    assert visitor.get("/nothing").status_code == 404
+
+
+def test_a_viewer_looks_and_does_not_act(visited: Visited) -> None:
+    """Once there is a user, the password of the configuration opens nothing any more."""
+    job, before = visited.dead(), visited.operator()
+    visited.call("put_user", {"name": "mina", "role": "viewer", "password": gate.hashed("m"), "actor": "test"})
+    assert before.get().status_code == 302
+    assert visited.visitor().log_in().status_code == 401
+    viewer = visited.visitor()
+    assert viewer.log_in("m", "mina").status_code == 303
+    assert "Retry" not in viewer.page(f"/jobs/{job}")
+    assert viewer.post("/jobs/act", {"verb": "retry", "id": job}).status_code == 403
+    assert visited.state(job) == "dead"
+    visited.call("remove_user", {"name": "mina", "actor": "test"})
+    assert viewer.get().status_code == 302
+
+
+def test_what_the_ledger_keeps_of_a_session_does_not_open_it(visited: Visited) -> None:
+    """Who reads the ledger or a backup of it cannot log in with what is there."""
+    visited.operator()
+    ((kept,),) = visited.query("SELECT id FROM session")
+    found = accounts.visitor_of_session(visited.config, kept, time.time())
+    assert found is not None
+    thief = visited.visitor()
+    thief.client.set_cookie("webspool_session", str(kept))
+    assert thief.get().status_code == 302

@@ -1,0 +1,170 @@
+"""Who comes in: sessions, tokens, and what a browser must show before it may act.
+
+The cookie holds a random name, signed with the time of its last use; the ledger holds the name's SHA-256. Where a
+request seems to come from is never a key: behind a tunnel everything comes from 127.0.0.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from flask import Request, Response
+from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from webspool.config import Config
+from webspool.ledger import accounts
+from webspool.ledger.accounts import Visitor
+
+IDLE_SECONDS = 8 * 3600
+SIGN_AGAIN_SECONDS = 300
+COOKIE = "webspool_session"
+HASHES = ("scrypt:", "pbkdf2:")
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+# ── the way here ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_https(request: Request, config: Config) -> bool:
+    """Whether the browser speaks TLS: to us, to a proxy that is believed, or to the address that WEBSPOOL_PUBLIC_URL
+    names."""
+    if request.is_secure:
+        return True
+    if config.trusted_proxies and request.headers.get("X-Forwarded-Proto", "").strip().lower() == "https":
+        return True
+    public = urlsplit(config.public_url or "")
+    return public.scheme == "https" and request.host == public.netloc
+
+
+def is_on_this_machine(request: Request) -> bool:
+    """Whether the address in the browser is of the browser's own machine: what is typed in leaves no machine."""
+    host = urlsplit(f"//{request.host}").hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def may_carry_secrets(request: Request, config: Config) -> bool:
+    """Whether a password typed in here is seen by nobody else."""
+    return is_https(request, config) or is_on_this_machine(request)
+
+
+def comes_from_here(request: Request, config: Config) -> bool:
+    """Whether a page of ours sent the request, as the browser tells (Sec-Fetch-Site, else Origin)."""
+    site = request.headers.get("Sec-Fetch-Site")
+    origin = request.headers.get("Origin")
+    if site is not None:
+        return site == "same-origin"
+    if origin is None:
+        return True
+    public = urlsplit(config.public_url or "")
+    known = {request.host} | ({public.netloc} if public.netloc else set())
+    return urlsplit(origin).netloc in known
+
+
+# ── passwords ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+NOBODY = "scrypt:32768:8:1$AAAAAAAAAAAAAAAA$" + "0" * 128
+
+
+def password_fits(user: accounts.User | None, given: str) -> bool:
+    """Whether the password is the user's; as slow for a user who does not exist."""
+    known = user.password if user is not None else NOBODY
+    if known.startswith(HASHES):
+        return check_password_hash(known, given) and user is not None
+    return hmac.compare_digest(known.encode("utf-8", "surrogateescape"), given.encode("utf-8", "surrogateescape"))
+
+
+def hashed(password: str) -> str:
+    """A password as the ledger keeps it."""
+    return generate_password_hash(password)
+
+
+# ── sessions and tokens ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def digest(secret: str) -> str:
+    """What the ledger knows of a session's name or a token."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
+
+
+class Sessions:
+    """The cookies of one instance. A new WEBSPOOL_SECRET_KEY or WEBSPOOL_PASSWORD ends what they stand for."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._key = f"{config.secret_key}\0{config.password}".encode("utf-8", "surrogateescape")
+        self._signer = TimestampSigner(self._key, salt="webspool session", digest_method=hashlib.sha256)
+        self.notes = URLSafeTimedSerializer(
+            self._key, salt="webspool note", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+
+    def visitor(self, request: Request) -> Visitor | None:
+        """Who is logged in and was here within the last hours."""
+        found = self._open(request)
+        return None if found is None else accounts.visitor_of_session(self._config, digest(found[0]), time.time())
+
+    def digest_of(self, request: Request) -> str | None:
+        found = self._open(request)
+        return None if found is None else digest(found[0])
+
+    def _open(self, request: Request) -> tuple[str, float] | None:
+        shown = request.cookies.get(self._name(request), "")
+        try:
+            secret, signed_at = self._signer.unsign(shown, max_age=IDLE_SECONDS, return_timestamp=True)
+        except BadSignature:
+            return None
+        return secret.decode("utf-8", "replace"), signed_at.timestamp()
+
+    def _name(self, request: Request) -> str:
+        return f"__Host-{COOKIE}" if is_https(request, self._config) else COOKIE
+
+    def give(self, request: Request, response: Response, secret: str) -> None:
+        """Let the browser hold a session."""
+        response.set_cookie(
+            self._name(request),
+            self._signer.sign(secret).decode(),
+            max_age=IDLE_SECONDS,
+            path="/",
+            secure=is_https(request, self._config),
+            httponly=True,
+            samesite="Lax",
+        )
+
+    def keep_awake(self, request: Request, response: Response) -> None:
+        """Sign anew what was signed some minutes ago: the session was used."""
+        found = self._open(request)
+        if found is not None and time.time() - found[1] > SIGN_AGAIN_SECONDS:
+            self.give(request, response, found[0])
+
+    def take(self, request: Request, response: Response) -> None:
+        response.delete_cookie(
+            self._name(request), path="/", secure=is_https(request, self._config), httponly=True, samesite="Lax"
+        )
+
+    def csrf(self, visitor: Visitor) -> str:
+        """What a form of this session must send back."""
+        return hmac.new(self._key, f"csrf {visitor.session}".encode(), hashlib.sha256).hexdigest()
+
+    def csrf_fits(self, visitor: Visitor, given: str) -> bool:
+        return hmac.compare_digest(self.csrf(visitor).encode(), given.encode("utf-8", "surrogateescape"))
+
+
+def bearer(request: Request) -> str | None:
+    """The token that a program shows."""
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() or None if kind.lower() == "bearer" else None

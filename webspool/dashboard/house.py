@@ -1,0 +1,66 @@
+"""What the dashboard is given of the instance, and who asks at the moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+from flask import current_app, g
+
+from webspool.config import Config
+from webspool.ledger.accounts import Visitor
+from webspool.ledger.client import Client
+from webspool.ledger.operations import Operation
+from webspool.operate import Operator, Today
+from webspool.receive import plan_of
+from webspool.records import new_id
+from webspool.source import Source
+from webspool.telemetry import Say
+
+
+class House(Protocol):
+    """The instance: its configuration, its way into the ledger, its sources."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def client(self) -> Client: ...
+    @property
+    def sources(self) -> Mapping[str, Source]: ...
+    @property
+    def say(self) -> Say: ...
+
+
+def house() -> House:
+    """The instance whose dashboard is asked."""
+    return cast(House, current_app.extensions["house"])
+
+
+def config() -> Config:
+    return house().config
+
+
+def visitor() -> Visitor:
+    """Who asks; the gate lets nobody else in."""
+    return cast(Visitor, g.visitor)
+
+
+def actor() -> str:
+    """The visitor as the audit log names it."""
+    name = visitor().name
+    return name if ":" in name else f"dashboard:{name}"
+
+
+def operator() -> Operator:
+    """Who acts on the ledger in the visitor's name."""
+    return Operator(house().client, actor())
+
+
+def today() -> Today:
+    """The routing of the code that this process runs."""
+    return Today(house().sources, plan_of)
+
+
+def call(verb: str, **given: Any) -> dict[str, Any]:
+    """One operation on the ledger. Raises LedgerUnavailable."""
+    return house().client.call(Operation(new_id("x"), verb, given)).values

@@ -1,0 +1,63 @@
+// The parts of a page marked data-live are asked for again and again and replaced where they have changed.
+const EVERY_MS = 2000;
+const SLOWEST_MS = 30000;
+
+export function keepUpToDate() {
+  const parts = () => [...document.querySelectorAll("[data-live][id]")];
+  const mark = document.querySelector("[data-live-mark]");
+  if (!parts().length) return;
+  let wait = EVERY_MS;
+  mark?.classList.add("on");
+
+  async function look() {
+    if (document.hidden || document.querySelector("dialog[open]")) return;
+    const begun = performance.now();
+    const answer = await fetch(location.href, { headers: { "X-Webspool-Refresh": "1" }, redirect: "manual" });
+    if (answer.type === "opaqueredirect") return location.reload();
+    if (!answer.ok) throw new Error(String(answer.status));
+    const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+    for (const part of parts()) replace(part, fresh.getElementById(part.id));
+    document.dispatchEvent(new Event("webspool:fresh"));
+    wait = Math.max(EVERY_MS, 10 * (performance.now() - begun));
+  }
+
+  async function round() {
+    try {
+      await look();
+      mark?.classList.remove("lost");
+    } catch {
+      mark?.classList.add("lost");
+      wait = Math.min(wait * 2, SLOWEST_MS);
+    }
+    setTimeout(round, wait);
+  }
+  setTimeout(round, wait);
+  document.addEventListener("visibilitychange", () => document.hidden || look().catch(() => {}));
+}
+
+function replace(part, fresh) {
+  if (!fresh || same(part, fresh) || part.contains(document.activeElement) && document.activeElement.matches("input[type=text], input[type=search], textarea, select")) return;
+  const chosen = new Set([...part.querySelectorAll("input:checked")].map((box) => box.value));
+  const known = new Set([...part.querySelectorAll("[data-row][id]")].map((row) => row.id));
+  const at = part.querySelector("[data-row].at")?.id;
+  const focused = part.contains(document.activeElement) ? document.activeElement.getAttribute("href") ?? document.activeElement.value : null;
+  const scrolled = [...part.querySelectorAll(".scroll")].map((box) => box.scrollLeft);
+  part.replaceChildren(...document.adoptNode(fresh).childNodes);
+  part.querySelectorAll(".scroll").forEach((box, number) => { box.scrollLeft = scrolled[number] ?? 0; });
+  for (const box of part.querySelectorAll("input[type=checkbox]")) box.checked = chosen.has(box.value);
+  for (const row of part.querySelectorAll("[data-row][id]")) {
+    row.classList.toggle("fresh", known.size > 0 && !known.has(row.id));
+    row.classList.toggle("at", row.id === at);
+  }
+  if (focused) [...part.querySelectorAll("a, input, button")].find((each) => (each.getAttribute("href") ?? each.value) === focused)?.focus({ preventScroll: true });
+}
+
+// Marks that only the browser sets are no change.
+function same(part, fresh) {
+  const plain = (node) => {
+    const copy = node.cloneNode(true);
+    for (const row of copy.querySelectorAll("[data-row]")) row.classList.remove("at", "fresh");
+    return copy.innerHTML.replaceAll(' class=""', "");
+  };
+  return plain(part) === plain(fresh);
+}

@@ -1,0 +1,92 @@
+// The output of an attempt: fetched chunk by chunk after the last one known, so that nothing is missed or repeated.
+// Unless one attempt was chosen, the next attempt's output follows when it begins.
+import { Terminal } from "./terminal.js";
+
+const BUSY_MS = 300;
+const QUIET_MS = 1500;
+const LOST_MS = 3000;
+
+const box = document.querySelector("[data-output]");
+if (box) new Follower(box).follow();
+
+function Follower(box) {
+  const terminal = new Terminal(box);
+  const mark = document.querySelector("[data-output-mark]");
+  const state = document.querySelector("[data-output-state]");
+  const scroll = document.querySelector("[data-output-follow] input");
+  const words = { following: state.textContent, ended: box.dataset.ended, lost: box.dataset.lost };
+  let attempt = box.dataset.attempt ?? "";
+  let after = 0;
+  let begun = false;
+  document.querySelector("[data-output-follow]").hidden = false;
+  search(terminal);
+
+  function tell(word) {
+    mark.hidden = false;
+    mark.classList.add("on");
+    mark.classList.toggle("lost", word === "lost");
+    state.textContent = words[word];
+  }
+
+  async function look() {
+    const query = new URLSearchParams({ after, ...(attempt && { attempt }) });
+    const answer = await fetch(`${box.dataset.output}?${query}`, { redirect: "manual" });
+    if (answer.status === 401) return location.reload();
+    if (!answer.ok) throw new Error(String(answer.status));
+    const told = await answer.json();
+    if (told.attempt) attempt = String(told.attempt);
+    take(told);
+    return told;
+  }
+
+  function take(told) {
+    if (told.chunks.length && !begun) {
+      terminal.clear();
+      begun = true;
+    }
+    for (const chunk of told.chunks) terminal.write(chunk.text);
+    after = told.after;
+    if (told.chunks.length && scroll.checked) box.scrollTop = box.scrollHeight;
+  }
+
+  function pause(told) {
+    if (told.more) return 0;
+    if (told.ended && told.attempts > told.attempt && box.dataset.attempt === undefined) {
+      if (begun) terminal.write(`\n── ${box.dataset.again} ${told.attempts} ──\n`);
+      attempt = String(told.attempts);
+      after = 0;
+      return 0;
+    }
+    const over = told.ended && !told.chunks.length && (told.finished || box.dataset.attempt !== undefined);
+    tell(told.ended ? "ended" : "following");
+    return over ? null : told.chunks.length ? BUSY_MS : QUIET_MS;
+  }
+
+  this.follow = async () => {
+    for (;;) {
+      let wait;
+      try {
+        const told = await look();
+        if (!told) return;
+        wait = pause(told);
+        if (wait === null) return;
+      } catch {
+        tell("lost");
+        wait = LOST_MS;
+      }
+      await new Promise((go) => setTimeout(go, document.hidden ? Math.max(wait, QUIET_MS) : wait));
+    }
+  };
+}
+
+function search(terminal) {
+  const field = document.querySelector("[data-output-search]");
+  const input = field.querySelector("input");
+  field.hidden = false;
+  input.addEventListener("input", () => terminal.mark(input.value));
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    terminal.next(event.shiftKey ? -1 : 1);
+  });
+}
