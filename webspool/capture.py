@@ -13,7 +13,7 @@ LONGEST_LINE = 4096
 
 
 class Capture:
-    """The output of one attempt. `cap` is in bytes; what comes after it is counted, not kept.
+    """The output of one attempt. `cap` is in bytes; what comes after it is counted, neither kept nor repeated.
 
     `keep` takes a piece as soon as it is large or old enough; the last piece is left for `close`.
     """
@@ -30,11 +30,13 @@ class Capture:
 
     def take(self, data: bytes) -> None:
         """Some output, as it came."""
-        self._pass_on(data)
+        room = max(self._cap - self.size, 0)
         self.size += len(data)
-        room = self._cap - (self.size - len(data))
         if room < len(data):
-            data, self.cut = data[: max(room, 0)], True
+            data = data[:room]
+            self._note_cut(data)
+        else:
+            self._pass_on(data)
         if not data:
             return
         if not self._held:
@@ -58,6 +60,16 @@ class Capture:
         if self._line:
             self._pass_on(b"\n")
         return self._cut_off(len(self._held)) if self._held else None
+
+    def _note_cut(self, last: bytes) -> None:
+        """A task that prints for ever fills neither the ledger's disk nor the journal's."""
+        if self.cut:
+            return
+        self.cut = True
+        self._pass_on(last)
+        if self._line:
+            self._pass_on(b"\n")
+        self._echo(f"{self._prefix}[over {self._cap} bytes: the rest is neither kept nor shown]\n")
 
     def _cut_off(self, size: int) -> Piece:
         data = bytes(self._held[:size])

@@ -43,6 +43,8 @@ class Runner(Protocol):
     def alive(self) -> bool: ...
     @property
     def generation(self) -> int: ...
+    @property
+    def retired(self) -> str | None: ...
     def hello(self, seconds: float) -> dict[str, Policy]: ...
     def call(
         self,
@@ -136,7 +138,10 @@ class Performer:
             output.hand_on()
             return self._interruption(order.attempt)
 
-        return self._runner.call(order, self._policies[order.task], output.take, tick)
+        outcome = self._runner.call(order, self._policies[order.task], output.take, tick)
+        if self._runner.retired:
+            self.say("runner_retired", task=order.task, job=order.job, left=self._runner.retired)
+        return outcome
 
     # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────
 

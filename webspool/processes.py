@@ -17,6 +17,7 @@ from pathlib import Path
 from webspool import windows
 
 PROC = Path("/proc")
+KILLING_TURNS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +112,39 @@ def kill_session(leader: int, start: int) -> int:
     """SIGKILL every process of the session that `leader` began; returns how many.
 
     A leader of another start time means that the pid was reused: nothing is killed. While a member lives, the
-    kernel gives the session's number to no other.
+    kernel gives the session's number to no other. Members may fork while they are being listed: it looks again until
+    there are none.
     """
-    if leader <= 1 or (_stat(leader) and start_time(leader) != start):
-        return 0
-    killed = 0
-    for pid in session_members(leader):
-        with contextlib.suppress(OSError):
-            os.kill(pid, signal.SIGKILL)
-            killed += 1
-    return killed
+    killed: set[int] = set()
+    for turn in range(KILLING_TURNS):
+        if leader <= 1 or (_stat(leader) and start_time(leader) != start):
+            break
+        if not (members := session_members(leader)):
+            break
+        for pid in members:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+        time.sleep(0.001 * turn)
+    return len(killed)
+
+
+def children_of_ours() -> set[int]:
+    """The pids of this process's children, zombies among them; empty where the system does not tell."""
+    found: set[int] = set()
+    with contextlib.suppress(OSError):  # no /proc
+        for thread in os.listdir("/proc/self/task"):
+            with contextlib.suppress(OSError):  # it has just ended
+                found.update(map(int, _read(f"/proc/self/task/{thread}/children").split()))
+    return found
+
+
+def _read(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        return os.read(descriptor, 1 << 20)
+    finally:
+        os.close(descriptor)
 
 
 def session_members(leader: int) -> list[int]:

@@ -1,7 +1,7 @@
 """The runner as its spooler sees it: a standing child process that calls your function; its death is an outcome.
 
 One thread owns a runner: the kernel ends the child when the thread that started it ends (PR_SET_PDEATHSIG).
-Processes that a task puts into a session of their own are out of reach and live on.
+What a task that succeeded has put into a session of its own lives on; after every other ending it goes too.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ Tick = Callable[[], Outcome | None]
 TICK_SECONDS = 0.1
 DYING_SECONDS = 1.0
 RECEIVE = 1 << 16
+LARGEST_ANSWER = 8 << 20
 LARGEST_PIPE = 1 << 20
 
 _LONGEST_POLL_SECONDS = 3600.0
@@ -52,8 +53,8 @@ class Program:
 class Runner:
     """One child process, in which one task at a time runs.
 
-    `stray` counts the bytes written between two jobs; `retired` says what a task left running, for which the runner
-    was ended.
+    `stray` counts the bytes written between two jobs; `retired` says what a task left in it that cannot be undone, for
+    which the runner was ended.
     """
 
     def __init__(self, program: Program, process: Process, control: socket.socket, output: int) -> None:
@@ -61,7 +62,7 @@ class Runner:
         self.stray = 0
         self.retired: str | None = None
         self.control, self._output = control, output
-        self._decoder = frames.Decoder()
+        self._decoder = frames.Decoder(LARGEST_ANSWER)  # a task may write into our socket
         control.setblocking(False)
         os.set_blocking(output, False)
         self._poller = select.poll()
@@ -127,9 +128,10 @@ class Runner:
             return never_began(self.process.end())
         try:
             self._put_stray_aside()
+            self.process.memory.renew()
             outcome = Attempt(self, order, policy, on_output, tick).outcome()
             self.drain(on_output)
-            self._end_if_due(on_output)
+            self._end_if_due(on_output, daemons=outcome.ending is not Ending.SUCCEEDED)
         except BaseException:
             self.kill()
             raise
@@ -152,9 +154,9 @@ class Runner:
             os.close(self._output)
         self._output = -1
 
-    def _end_if_due(self, on_output: OnOutput) -> None:
+    def _end_if_due(self, on_output: OnOutput, *, daemons: bool) -> None:
         if self.retired:
-            self.process.kill()
+            self.process.kill(daemons=daemons)
             self.drain(on_output)
         if self.process.buried:
             self.kill()

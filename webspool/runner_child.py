@@ -24,6 +24,7 @@ from webspool.calling import TimeLimit, call, traceback_text
 from webspool.orders import order_of, outcome_frame
 from webspool.records import Ending, Outcome
 from webspool.release import pin
+from webspool.surroundings import Surroundings
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, registry
 
 CONTROL, SPARE = 3, 4
@@ -119,6 +120,7 @@ class Child:
         self.output = Output()
         self.control = socket.socket(fileno=CONTROL)
         self.decoder = frames.Decoder()
+        self.surroundings: Surroundings | None = None
         self.threads: set[threading.Thread] = set()
         self.children: set[int] = set()
 
@@ -148,6 +150,7 @@ class Child:
         except BaseException as fault:
             answer = {"broken": traceback_text(fault)}
         self.restore()
+        self.surroundings = Surroundings(self.directory, SPARE, signal.SIGUSR2)
         self._send(frames.encode(answer))
 
     def _import_app(self) -> None:
@@ -170,18 +173,20 @@ class Child:
             outcome = Outcome(Ending.FAILED, error=f"the task {order.task} is not known to this code")
         else:
             outcome = call(task, order, app=self.app, limit=self.limit, deadline=deadline)
-        self.restore()
+        changed = self.restore()
         if outcome.traceback is not None:
             self.output.tell(outcome.traceback)
-        self._send(outcome_frame(order.attempt, outcome, self._left_behind()))
+        self._send(outcome_frame(order.attempt, outcome, changed or self._left_behind()))
 
-    def restore(self) -> None:
-        """Undo what a task may have done to its process: output, directory, our signal, an alarm still set."""
-        self.output.restore()
-        os.chdir(self.directory)
+    def restore(self) -> str | None:
+        """Undo what a task may have done to its process; returns what cannot be undone, or None."""
         signal.signal(signal.SIGUSR2, self.limit.ring)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        self.output.restore()
+        if self.surroundings is None:  # the import is to begin, or has ended: nobody else's yet
+            os.chdir(self.directory)
+            return None
+        return self.surroundings.restore()
 
     def _left_behind(self) -> str | None:
         """What the task left running, or None."""

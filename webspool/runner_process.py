@@ -7,10 +7,10 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
-from webspool import runner_child
+from webspool import orphans, out_of_memory, runner_child
 from webspool.processes import kill_session, start_time
 from webspool.records import Ending, Outcome
 
@@ -19,8 +19,10 @@ class Process:
     """A child process that leads a session. `pidfd` is readable once it has ended; -1 where the system has none."""
 
     def __init__(self, pid: int) -> None:
+        orphans.spare(pid)
         self.pid, self.start_time = pid, start_time(pid)
         self.pidfd = _pidfd(pid)
+        self.memory = out_of_memory.Watch()
         self.buried = False
         self._status: int | None = None
 
@@ -60,17 +62,24 @@ class Process:
             time.sleep(0.002)
         return True
 
-    def kill(self) -> None:
-        """End the whole session. The leader is buried last: until then no other process can have its number."""
+    def kill(self, *, daemons: bool = True) -> None:
+        """End the whole session, and what has left it for one of its own, if `daemons` are to go too.
+
+        The leader is buried last: until then no other process can have its number.
+        """
         if self.buried:
             return
-        for kill in (os.killpg, os.kill):
-            with suppress(OSError):
-                kill(self.pid, signal.SIGKILL)
-        kill_session(self.pid, self.start_time)
-        with suppress(ChildProcessError):
-            self._status = os.waitpid(self.pid, 0)[1]
+        with nullcontext() if daemons else orphans.left_to_init():
+            for kill in (os.killpg, os.kill):
+                with suppress(OSError):
+                    kill(self.pid, signal.SIGKILL)
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            kill_session(self.pid, self.start_time)
+            with suppress(ChildProcessError):
+                self._status = os.waitpid(self.pid, 0)[1]
         self.buried = True
+        orphans.bury(self.pid)
 
     def close(self) -> None:
         if self.pidfd >= 0:
@@ -82,6 +91,8 @@ class Process:
         code = self._exit_code()
         if code is None:
             return "its process is gone, how is not known"
+        if code == -signal.SIGKILL and self.memory.has_struck():
+            return "its process was killed by SIGKILL, by the kernel: out of memory"
         if code < 0:
             return f"its process was killed by {_signal_name(-code)}"
         if code == runner_child.LOST_CONTROL:

@@ -11,7 +11,7 @@ from typing import Any
 
 import uwsgi
 
-from webspool import instance
+from webspool import instance, orphans
 from webspool.config import Config
 from webspool.disk import Disk
 from webspool.engines.spool import TICKET, fill_standard_descriptors
@@ -24,6 +24,7 @@ from webspool.telemetry import teller
 
 fill_standard_descriptors()
 protect(instance.directory() / "my_spools")
+orphans.take()
 
 
 def serve(ticket: dict[Any, Any]) -> int:

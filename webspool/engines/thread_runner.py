@@ -61,6 +61,7 @@ class ThreadRunner:
     pid = 0
     start_time = 0
     generation = 1
+    retired: str | None = None
 
     def __init__(self, app: object, directory: Path, name: str) -> None:
         self._app, self._directory = app, directory
