@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.operations import Answer, Operation
+from webspool.limits import Limits
 from webspool.policy import Policy
-from webspool.receive import INLINE_BYTES, REFUSALS, STATUSES, Receiver, Reply
+from webspool.rates import Rate
+from webspool.receive import INLINE_BYTES, REFUSALS, STATUSES, Away, Receiver, Reply
 from webspool.records import WebhookRequest
 from webspool.redaction import safe_url
 from webspool.routing import when
@@ -147,6 +149,33 @@ def test_a_condition_decides_on_what_was_sent(desk):
         "KeyError: 'no'",
         reply.payload["delivery"],
     )
+
+
+def test_a_source_that_comes_too_often_is_told_when_to_come_again(desk):
+    """429 with Retry-After; only what was verified is counted, and the refused webhook is kept with its body."""
+    desk.receiver.limits = Limits(desk.bodies.parent, None, desk.say)
+    often = Source("often", verify="github", secrets=GITHUB.secrets, rate="2/hour", on={"*": audit})
+    assert [desk.post(often, secret="wrong").status for _ in range(3)] == [401] * 3
+    assert [desk.post(often).status for _ in range(2)] == [202, 202]
+    reply = desk.post(often, b"third")
+    assert (reply.status, reply.payload["cause"]) == (429, "rate_limited")
+    assert 1700 < int(reply.headers["Retry-After"]) <= 1800
+    assert (desk.refused["cause"], desk.ledger.told[-1].body) == ("rate_limited", b"third")
+    assert desk.post(GITHUB).status == 202
+
+
+def test_an_address_is_turned_away_before_anything_is_read(desk):
+    """One that the source does not allow, one that comes too often; with neither set nobody is."""
+    desk.receiver.limits = Limits(desk.bodies.parent, Rate.of("1/hour"), desk.say)
+    fenced = Source("fenced", verify="none", allow=["192.0.2.0/24", "2001:db8::/32"])
+    assert desk.receiver.turned_away(fenced, "192.0.2.7") is None
+    assert desk.receiver.turned_away(fenced, "2001:db8::1") is None
+    assert desk.receiver.turned_away(fenced, "198.51.100.7") == Away("address_not_allowed")
+    assert desk.receiver.turned_away(fenced, None) == Away("address_not_allowed")
+    away = desk.receiver.turned_away(None, "192.0.2.7")
+    assert (away.cause, 3500 < away.wait <= 3600) == ("address_rate_limited", True)
+    desk.receiver.limits = None
+    assert desk.receiver.turned_away(GITHUB, None) is None
 
 
 def test_two_equal_webhooks_are_two_deliveries_with_their_own_ids(desk):

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
-from webspool import dotenv
+from webspool import addresses, dotenv
 from webspool.errors import ConfigurationError
+from webspool.rates import Rate
 
 PREFIX = "WEBSPOOL_"
 NOT_SETTINGS = frozenset({"WEBSPOOL_ENV_FILE", "WEBSPOOL_INSTANCE", "WEBSPOOL_NOTIFY_SOCKET"})
@@ -81,6 +82,8 @@ class Config:
     min_free_bytes: int
     drain_seconds: float
     trusted_proxies: int
+    proxy_header: str
+    rate_per_address: Rate | None
     public_url: str | None
     secret_key: str | None = field(repr=False)
     password: str | None = field(repr=False)
@@ -277,6 +280,13 @@ def _app(text: str) -> str:
     return text
 
 
+def _proxy_header(text: str) -> str:
+    for header in addresses.HEADERS:
+        if text.lower() == header.lower():
+            return header
+    raise ValueError(f"it must be {' or '.join(addresses.HEADERS)}, in which a proxy adds the address of its client")
+
+
 def _engine(text: str) -> str:
     if text not in ENGINES:
         raise ValueError(f"it must be one of {', '.join(ENGINES)}")
@@ -357,6 +367,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WEBSPOOL_MIN_FREE_BYTES", _whole(0, 2**60), 2**30, "Below this much free disk, bytes: degraded."),
     Setting("WEBSPOOL_DRAIN_SECONDS", _seconds, 60.0, "Seconds that running tasks get to end before a stop."),
     Setting("WEBSPOOL_TRUSTED_PROXIES", _whole(0, 16), 0, "Proxies in front whose forwarding headers are believed."),
+    Setting("WEBSPOOL_PROXY_HEADER", _proxy_header, "X-Forwarded-For", "The header in which they tell the client."),
+    Setting("WEBSPOOL_RATE_PER_ADDRESS", Rate.of, None, "How often one address may come, as 600/minute."),
     Setting("WEBSPOOL_PUBLIC_URL", _web_url, None, "The address under which the outside world knows this instance."),
     Setting("WEBSPOOL_SECRET_KEY", str, None, "Signs sessions.", secret=True),
     Setting("WEBSPOOL_PASSWORD", str, None, "The dashboard's password.", secret=True),

@@ -79,7 +79,7 @@ class Door:
             return found
 
     def _may_take(self, source: Source) -> bool:
-        if source.event_type is not None:  # a function of the user's, which may look at flask.request
+        if source.calls_code:  # it may look at flask.request
             return False
         try:
             endpoint, _ = self._app.url_map.bind("localhost").match(source.path, "POST")

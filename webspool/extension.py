@@ -12,6 +12,7 @@ from pathlib import Path
 from flask import Flask, Response, jsonify, request
 
 from webspool import dashboard, engines
+from webspool.addresses import client_of
 from webspool.config import Config, load, make_env
 from webspool.disk import Disk
 from webspool.door import Door, answered, endpoint_of, json_line
@@ -24,9 +25,10 @@ from webspool.ledger import standing
 from webspool.ledger.client import Client
 from webspool.ledger.inbox import Inbox
 from webspool.ledger.operations import Operation
+from webspool.limits import Limits
 from webspool.perform import Performer, Post, Runner
 from webspool.processes import Identity
-from webspool.receive import Receiver, Reply, problem
+from webspool.receive import Away, Receiver, Reply, problem
 from webspool.records import new_id
 from webspool.source import METHODS, Source
 from webspool.task import SpoolRequest, as_json, registry
@@ -81,6 +83,7 @@ class Webspool:
             max_body=config.max_body,
             say=self.say,
             public_url=config.public_url,
+            limits=Limits(config.var, config.rate_per_address, self.say),
             disk=Disk.of(config),
         )
 
@@ -173,12 +176,21 @@ class Webspool:
 
     def receive(self, source: Source, environ: Environ) -> Reply:
         """One webhook, from the raw bytes to the answer."""
-        remote = environ.get("REMOTE_ADDR")
+        remote = self._remote(environ)
+        if away := self.receiver.turned_away(source, remote):
+            return self._turn_away(source, environ, remote, away)
         try:
             body = read_body(environ, source, self._cap(source), self.engine)
         except Refused as refused:
             return self.receiver.refuse(source, refused.cause, webhook(environ, b""), remote)
         return self.receiver.receive(source, webhook(environ, body), remote)
+
+    def _remote(self, environ: Environ) -> str | None:
+        return client_of(environ, self.config.trusted_proxies, self.config.proxy_header)
+
+    def _turn_away(self, source: Source | None, environ: Environ, remote: str | None, away: Away) -> Reply:
+        throw_away_body(environ)
+        return self.receiver.refuse(source, away.cause, webhook(environ, b""), remote, wait=away.wait)
 
     def _cap(self, source: Source) -> int:
         """The largest body, in bytes: the source's, and Flask's own limit where the app has one."""
@@ -205,9 +217,9 @@ class Webspool:
         return answered(self.receive(source, request.environ))
 
     def _unknown(self, _rest: str) -> Response:
-        throw_away_body(request.environ)
-        told = webhook(request.environ, b"")
-        return answered(self.receiver.refuse(None, "unknown_source", told, request.remote_addr))
+        remote = self._remote(request.environ)
+        away = self.receiver.turned_away(None, remote) or Away("unknown_source")
+        return answered(self._turn_away(None, request.environ, remote, away))
 
     def _ready(self) -> Response:
         reasons = standing.unready(self.config)

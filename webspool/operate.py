@@ -19,7 +19,16 @@ from webspool.signatures import Scheme, check
 from webspool.source import Source
 
 AT_ONCE = 500
-UNREAD = frozenset({"unknown_source", "length_required", "request_timeout", "payload_too_large"})
+UNREAD = frozenset(
+    {
+        "unknown_source",
+        "length_required",
+        "request_timeout",
+        "payload_too_large",
+        "address_not_allowed",
+        "address_rate_limited",
+    }
+)
 
 Plan = Callable[[Source, Delivery], tuple[Sequence[dict[str, Any]], Sequence[tuple[str, str]]]]
 Answered = Iterator[tuple[str, str]]

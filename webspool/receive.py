@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +14,14 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
+from webspool.addresses import within
 from webspool.certificates import Certificates
 from webspool.disk import Disk, Room
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
 from webspool.ledger.operations import Answer, Operation
+from webspool.limits import Limits
 from webspool.payloads import says_json
+from webspool.rates import Rate
 from webspool.records import Delivery, WebhookRequest, delivery_of, new_id
 from webspool.redaction import safe_headers, safe_url, storable
 from webspool.signatures import Verdict, certificate_wanted, check
@@ -39,6 +43,9 @@ REFUSALS = {
     "length_required": (411, "Say how long the body is: Content-Length, or chunks."),
     "request_timeout": (408, "The body did not arrive in time."),
     "payload_too_large": (413, "The body is larger than this source takes."),
+    "address_not_allowed": (403, "This source does not take webhooks from this address."),
+    "rate_limited": (429, "This source sends more often than it may; send it again later."),
+    "address_rate_limited": (429, "Too much comes from this address; send it again later."),
     "unparsable_body": (400, "The body is not the JSON it says it is."),
     "signature_missing": (401, "The proof that this source asks for is missing."),
     "signature_invalid": (401, "The proof does not fit the body and the secret."),
@@ -71,12 +78,20 @@ class Reply:
     body: bytes | None = field(default=None, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Away:
+    """Why a request is not even read: its cause, and after how many seconds it may come again (0: never)."""
+
+    cause: str
+    wait: float = 0.0
+
+
 class Receiver:
     """Receives for every source of one instance.
 
     `resolve` turns a secret's reference into the secret, once per source; `bodies` is the folder of what is too big
     for the ledger's rows; `max_body` is in bytes; `public_url` is the base of the addresses that senders know; when
-    the `disk` is full nothing is accepted.
+    the `disk` is full nothing is accepted; `limits` count who comes too often.
     """
 
     def __init__(
@@ -89,11 +104,19 @@ class Receiver:
         say: Say,
         public_url: str | None = None,
         disk: Disk | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
-        self.public_url, self.disk = public_url, disk
+        self.public_url, self.disk, self.limits = public_url, disk, limits
         self.certificates = Certificates()
         self._secrets: dict[Source, Secrets] = {}
+
+    def turned_away(self, source: Source | None, remote: str | None) -> Away | None:
+        """Why nothing is even read of a request from this address, or None. `source` None: nobody has the path."""
+        if source is not None and source.networks is not None and not within(remote, source.networks):
+            return Away("address_not_allowed")
+        wait = 0.0 if self.limits is None else self.limits.of_address(remote)
+        return Away("address_rate_limited", wait) if wait else None
 
     def receive(self, source: Source, request: WebhookRequest, remote: str | None) -> Reply:
         """Verify a webhook and make it durable. Never raises for anything a sender does."""
@@ -108,6 +131,8 @@ class Receiver:
             return Reply(verdict.reply.status, {}, verdict.reply.headers, verdict.reply.body)
         if request.method not in source.methods:  # this method is only for asking
             return self.refuse(source, "method_not_allowed", request, remote)
+        if source.limit is not None and (wait := self._wait(source.name, source.limit)):
+            return self.refuse(source, "rate_limited", request, remote, wait=wait)
         if fault := _unreadable(source, request):
             return self.refuse(source, "unparsable_body", request, remote, detail=fault)
         return self._accept(source, request, verdict, remote)
@@ -120,8 +145,12 @@ class Receiver:
         remote: str | None,
         *,
         detail: str | None = None,
+        wait: float = 0.0,
     ) -> Reply:
-        """The answer to a webhook that is not accepted; the operator is told. `source` None: nobody has the address."""
+        """The answer to a webhook that is not accepted; the operator is told. `source` None: nobody has the address.
+
+        `wait` is after how many seconds it may be sent again, 0: the same again would be refused too.
+        """
         scheme = None if source is None else source.scheme
         status = scheme.status if scheme is not None and cause in UNPROVEN else REFUSALS[cause][0]
         arguments = {
@@ -137,8 +166,13 @@ class Receiver:
         refusal = new_id("r")
         self.ledger.tell(Operation(refusal, "refuse", arguments, request.body[:KEPT_OF_A_REFUSAL_BYTES]))
         self.say("webhook_refused", refusal=refusal, source=arguments["source"], cause=cause, remote=remote)
-        allow = {"Allow": ", ".join(source.methods)} if source is not None and status == 405 else {}
-        return problem(cause, detail=detail, headers=allow, status=status)
+        headers = {"Allow": ", ".join(source.methods)} if source is not None and status == 405 else {}
+        if wait:
+            headers["Retry-After"] = str(math.ceil(wait))
+        return problem(cause, detail=detail, headers=headers, status=status)
+
+    def _wait(self, source: str, limit: Rate) -> float:
+        return 0.0 if self.limits is None else self.limits.of_source(source, limit)
 
     def cap(self, source: Source) -> int:
         """The largest body this source takes, in bytes."""

@@ -9,6 +9,8 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Any
 
+from webspool.addresses import Networks, networks
+from webspool.rates import Rate
 from webspool.records import Delivery, WebhookRequest
 from webspool.routing import Condition, When, flat, several
 from webspool.signatures import PRESETS, Scheme, methods_of, near, scheme_of
@@ -33,10 +35,12 @@ class Source:
     preset's name or a Scheme, `secrets` references (env:NAME, file:PATH, credential:NAME, literal:...), of which any
     may match; `tokens` are references to what a handshake compares: a verify token, a topic. `on` maps patterns over
     the event type to a task or a list of tasks: "*" is every event, also one without a type, DEFAULT what no other
-    pattern took; of a joined type ("issues.opened") the leading part is matched too ("issues").
-    `redelivery="retry"` runs a dead job again when its event is sent once more, "ignore" does not. `payload="auto"`
-    refuses a body that says it is JSON and is not, "raw" takes any. `event_type(request)` names the event where the
-    sender does not. `max_body` is in bytes, `keep_days` and `keep_body_days` are days; None means the instance's own.
+    pattern took; of a joined type ("issues.opened") the leading part is matched too ("issues"). `when` is a condition
+    on all of it, as `when(condition, task)` is on one entry. `redelivery="retry"` runs a dead job again when its event
+    is sent once more, "ignore" does not. `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes
+    any. `event_type(request)` names the event where the sender does not. `allow` are the addresses and networks from
+    which it may come, `rate` how often, as "100/minute". `max_body` is in bytes, `keep_days` and `keep_body_days` are
+    days; None means the instance's own.
     """
 
     name: str
@@ -51,6 +55,8 @@ class Source:
     redelivery: str = "retry"
     payload: str = "auto"
     event_type: Callable[[WebhookRequest], str | None] | None = None
+    allow: Sequence[str] | None = None
+    rate: str | None = None
     max_body: int | None = None
     keep_days: float | None = None
     keep_body_days: float | None = None
@@ -60,6 +66,7 @@ class Source:
         object.__setattr__(self, "secrets", several(self.secrets))
         object.__setattr__(self, "tokens", several(self.tokens))
         object.__setattr__(self, "methods", several(self.methods))
+        object.__setattr__(self, "allow", None if self.allow is None else several(self.allow))
 
     @property
     def keyed(self) -> bool:
@@ -78,6 +85,22 @@ class Source:
     def asking(self) -> frozenset[str]:
         """The methods by which the sender may ask its handshake's question."""
         return methods_of(self.scheme.handshake)
+
+    @cached_property
+    def networks(self) -> Networks | None:
+        """From where it may come; None: from anywhere. Raises ValueError."""
+        return None if self.allow is None else networks(self.allow)
+
+    @cached_property
+    def limit(self) -> Rate | None:
+        """How often it may come. Raises ValueError."""
+        return None if self.rate is None else Rate.of(self.rate)
+
+    @cached_property
+    def calls_code(self) -> bool:
+        """Whether a function of the user's is asked before the webhook is stored."""
+        conditions = [self.when, *(condition and condition.asked for _, condition in flat(self.on.values()))]
+        return self.event_type is not None or any(callable(each) for each in conditions)
 
     @cached_property
     def conditional(self) -> bool:
@@ -158,6 +181,13 @@ class Source:
             value = getattr(self, setting)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
                 yield f"{setting} is {value!r}, not None or a number over 0"
+        for setting, read in (("allow", lambda: self.networks), ("rate", lambda: self.limit)):
+            try:
+                read()
+            except ValueError as fault:
+                yield f"{setting}: {fault}"
+        if self.allow == ():
+            yield "allow is empty, so nobody may send; leave it out to let everybody"
         if self.event_type is not None and not callable(self.event_type):
             yield f"event_type is {self.event_type!r}, not a function of the request"
 
