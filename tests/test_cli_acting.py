@@ -252,6 +252,29 @@ def test_what_is_paused_waits_until_it_is_resumed(house: Furnished) -> None:
     assert house.webspool("pause").exit_code == 2
 
 
+def test_a_source_that_is_refused_takes_no_webhook_until_it_is_resumed(house: Furnished) -> None:
+    """--refuse pauses it too; nothing is kept of the webhook, so that the same event is accepted later."""
+    house.json("pause", "--source", "github", "--refuse")
+    assert [each["name"] for each in house.json("status")["paused"]] == ["refuse:github", "source:github"]
+    house.deliver("deploy", event_id="e-9")
+    assert reading.deliveries(house.config, Filters()) == []
+    held = house.deliver("deploy", source="other")
+    assert reading.delivery(house.config, held)["status"] == "accepted"
+    house.json("resume", "--source", "github")
+    assert house.json("status")["paused"] == []
+    again = house.deliver("deploy", event_id="e-9")
+    assert reading.delivery(house.config, again)["status"] == "accepted"
+    result = house.webspool("pause", "--task", "deploy", "--refuse")
+    assert (result.exit_code, "--source NAME" in result.stderr) == (2, True)
+
+
+def test_an_operator_replays_what_a_refusing_source_was_sent(house: Furnished) -> None:
+    """Whoever replays vouches for it."""
+    house.json("pause", "--source", "github", "--refuse")
+    (answer,) = house.json("replay", house.refuse("source_paused"))
+    assert answer["status"] == "held"
+
+
 # ── through whom ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -144,7 +144,7 @@ def test_every_argument_of_a_source_has_a_row_with_its_default() -> None:
     assert said == {name: default.replace('"', "'") for name, default in written.items() if name != "path"}
 
 
-@pytest.mark.parametrize("name", ["filters", "limits"])
+@pytest.mark.parametrize("name", ["answers", "filters", "limits"])
 def test_the_sources_of_a_how_to_page_have_no_fault(name: str) -> None:
     """Whatever the tasks are."""
     page = (ROOT / "docs" / "how-to" / f"{name}.md").read_text()

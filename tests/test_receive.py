@@ -178,6 +178,15 @@ def test_an_address_is_turned_away_before_anything_is_read(desk):
     assert desk.receiver.turned_away(GITHUB, None) is None
 
 
+def test_a_source_that_the_operator_has_closed_is_503_and_the_sender_tries_again(desk):
+    """The ledger says so; of a large body no file stays."""
+    desk.ledger.says = {"status": "refused", "delivery": None}
+    reply = desk.post(GITHUB, bytes(INLINE_BYTES + 1))
+    assert (reply.status, reply.payload["cause"], reply.headers["Retry-After"]) == (503, "source_paused", "60")
+    assert desk.refused["cause"] == "source_paused"
+    assert list(desk.bodies.iterdir()) == []
+
+
 def test_two_equal_webhooks_are_two_deliveries_with_their_own_ids(desk):
     """Nothing of one is left over in the other, though routing is computed once."""
     for _ in range(2):

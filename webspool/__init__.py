@@ -3,6 +3,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from webspool.answers import Answer
 from webspool.handle import job
 from webspool.records import Delivery
 from webspool.routing import when
@@ -17,6 +18,7 @@ __all__ = [
     "SPOOL_IGNORE",
     "SPOOL_OK",
     "SPOOL_RETRY",
+    "Answer",
     "Delivery",
     "Discard",
     "Retry",

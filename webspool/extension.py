@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
 from webspool import dashboard, engines
 from webspool.addresses import client_of
+from webspool.answering import Answerer
 from webspool.config import Config, load, make_env
 from webspool.disk import Disk
 from webspool.door import Door, answered, endpoint_of, json_line
@@ -84,6 +87,7 @@ class Webspool:
             say=self.say,
             public_url=config.public_url,
             limits=Limits(config.var, config.rate_per_address, self.say),
+            answerer=Answerer(self.say, self._context, engine.guarded),
             disk=Disk.of(config),
         )
 
@@ -191,6 +195,9 @@ class Webspool:
     def _turn_away(self, source: Source | None, environ: Environ, remote: str | None, away: Away) -> Reply:
         throw_away_body(environ)
         return self.receiver.refuse(source, away.cause, webhook(environ, b""), remote, wait=away.wait)
+
+    def _context(self) -> AbstractContextManager[Any]:
+        return nullcontext() if self.app is None else self.app.app_context()
 
     def _cap(self, source: Source) -> int:
         """The largest body, in bytes: the source's, and Flask's own limit where the app has one."""

@@ -58,7 +58,7 @@ class Operator:
             yield from self._act("discard", jobs=list(jobs[start : start + AT_ONCE]), reason=reason)
 
     def pause(self, names: Sequence[str]) -> Answered:
-        """Hold `all`, `task:NAME` or `source:NAME`."""
+        """Hold `all`, `task:NAME` or `source:NAME`; `refuse:NAME` holds a source and takes no webhooks of it."""
         return self._act("pause", names=list(names))
 
     def resume(self, names: Sequence[str]) -> Answered:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from webspool.addresses import within
+from webspool.answering import Answerer
 from webspool.certificates import Certificates
 from webspool.disk import Disk, Room
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
@@ -32,6 +33,7 @@ from webspool.telemetry import Say
 INLINE_BYTES = 64 << 10
 KEPT_OF_A_REFUSAL_BYTES = 64 << 10
 RETRY_AFTER_SECONDS = 5
+PAUSED_RETRY_AFTER_SECONDS = 60.0
 
 JSON = "application/json"
 PROBLEM = "application/problem+json"
@@ -51,6 +53,7 @@ REFUSALS = {
     "signature_invalid": (401, "The proof does not fit the body and the secret."),
     "timestamp_outside_window": (401, "The time of signing is too far from now."),
     "certificate_unavailable": (503, "The certificate to check with cannot be had; send it again."),
+    "source_paused": (503, "The operator has paused this source; send it again later."),
     "ledger_unavailable": (503, "Nothing was stored; send it again."),
 }
 
@@ -91,7 +94,8 @@ class Receiver:
 
     `resolve` turns a secret's reference into the secret, once per source; `bodies` is the folder of what is too big
     for the ledger's rows; `max_body` is in bytes; `public_url` is the base of the addresses that senders know; when
-    the `disk` is full nothing is accepted; `limits` count who comes too often.
+    the `disk` is full nothing is accepted; `limits` count who comes too often; the `answerer`
+    asks sources for answers of their own.
     """
 
     def __init__(
@@ -105,9 +109,11 @@ class Receiver:
         public_url: str | None = None,
         disk: Disk | None = None,
         limits: Limits | None = None,
+        answerer: Answerer | None = None,
     ) -> None:
         self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
         self.public_url, self.disk, self.limits = public_url, disk, limits
+        self.answerer = answerer
         self.certificates = Certificates()
         self._secrets: dict[Source, Secrets] = {}
 
@@ -230,7 +236,13 @@ class Receiver:
         except (LedgerUnavailable, LedgerRefused) as fault:
             self.say("ledger_unavailable", source=source.name, error=str(fault))
             return problem("ledger_unavailable", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        if answer["status"] == "refused":
+            return self.refuse(source, "source_paused", request, remote, wait=PAUSED_RETRY_AFTER_SECONDS)
         self._tell_stored(source, event_type, answer)
+        if source.answer is not None and self.answerer is not None:
+            found = self.answerer.answer(source, delivery_of(answer["delivery"], arguments, request.body))
+            if found is not None:
+                return Reply(found.status, {}, found.fields(), found.content())
         return stored(answer)
 
     def _jobs(

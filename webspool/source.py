@@ -10,12 +10,14 @@ from functools import cached_property
 from typing import Any
 
 from webspool.addresses import Networks, networks
+from webspool.answers import Answer
 from webspool.rates import Rate
 from webspool.records import Delivery, WebhookRequest
 from webspool.routing import Condition, When, flat, several
 from webspool.signatures import PRESETS, Scheme, methods_of, near, scheme_of
 from webspool.task import Task, takes_one_delivery
 
+LONGEST_ANSWER_SECONDS = 30.0
 EVERY = "*"
 DEFAULT = "DEFAULT"
 KEY = "/<key>"
@@ -39,7 +41,9 @@ class Source:
     on all of it, as `when(condition, task)` is on one entry. `redelivery="retry"` runs a dead job again when its event
     is sent once more, "ignore" does not. `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes
     any. `event_type(request)` names the event where the sender does not. `allow` are the addresses and networks from
-    which it may come, `rate` how often, as "100/minute". `max_body` is in bytes, `keep_days` and `keep_body_days` are
+    which it may come, `rate` how often, as "100/minute". `answer` is what the sender hears once a webhook is stored,
+    or a function of the delivery that is asked for it and gets `answer_seconds`; `answer_fallback` is for when that
+    is late or fails. `max_body` is in bytes, `keep_days` and `keep_body_days` are
     days; None means the instance's own.
     """
 
@@ -57,6 +61,9 @@ class Source:
     event_type: Callable[[WebhookRequest], str | None] | None = None
     allow: Sequence[str] | None = None
     rate: str | None = None
+    answer: Answer | Callable[[Delivery], Any] | None = None
+    answer_seconds: float = 2.0
+    answer_fallback: Answer | None = None
     max_body: int | None = None
     keep_days: float | None = None
     keep_body_days: float | None = None
@@ -188,8 +195,21 @@ class Source:
                 yield f"{setting}: {fault}"
         if self.allow == ():
             yield "allow is empty, so nobody may send; leave it out to let everybody"
+        yield from self._answer_faults()
         if self.event_type is not None and not callable(self.event_type):
             yield f"event_type is {self.event_type!r}, not a function of the request"
+
+    def _answer_faults(self) -> Iterable[str]:
+        for setting, given in (("answer", self.answer), ("answer_fallback", self.answer_fallback)):
+            if isinstance(given, Answer):
+                yield from (f"{setting}: {fault}" for fault in given.faults())
+            elif given is not None and (setting != "answer" or not callable(given)):
+                also = " or a function of the delivery" if setting == "answer" else ""
+                yield f"{setting} is {given!r}, not an Answer(...){also}"
+        if not isinstance(self.answer_seconds, int | float) or not 0 < self.answer_seconds <= LONGEST_ANSWER_SECONDS:
+            yield f"answer_seconds is {self.answer_seconds!r}, not over 0 and at most {LONGEST_ANSWER_SECONDS:g}"
+        if self.answer_fallback is not None and not callable(self.answer):
+            yield "answer_fallback is given, but answer is no function that could be late or fail"
 
     def _routing_faults(self) -> Iterable[str]:
         if self.when is not None:

@@ -158,9 +158,14 @@ def named(function: F) -> F:
 
 @click.command()
 @named
-def pause(**given: Any) -> None:
+@click.option("--refuse", is_flag=True, help="Take no webhooks of the source either: 503, to be sent again.")
+def pause(refuse: bool, **given: Any) -> None:
     """Hold jobs back: webhooks are still accepted, running jobs end, nothing of it begins."""
     names = _names(given)
+    if refuse:
+        if not all(name.startswith("source:") for name in names):
+            raise click.UsageError("--refuse is for sources: --source NAME")
+        names = [name.replace("source:", "refuse:", 1) for name in names]
     _report(_results(operator_of(chosen_config()).pause(names)), DONE, given)
 
 

@@ -36,6 +36,9 @@ class Engine(Protocol):
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """A chunked body, at most one byte over `cap`. Raises TimeoutError after `seconds`, OSError when broken."""
 
+    def guarded(self, seconds: float) -> AbstractContextManager[None]:
+        """In here code of the user's is called; where the engine can, it replaces a process that hangs longer."""
+
 
 class Keeping(Protocol):
     """The keeper, as an engine runs it."""

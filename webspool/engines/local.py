@@ -79,6 +79,10 @@ class LocalEngine:
         """The chunks as the server at hand decodes them."""
         return read_to_the_end(environ, cap, seconds)
 
+    def guarded(self, seconds: float) -> AbstractContextManager[None]:
+        """The one process that there is cannot be replaced."""
+        return nullcontext()
+
     # ── the threads ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _begin(self, me: Identity) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import socket
 import threading
@@ -38,6 +39,10 @@ class UwsgiEngine:
 
         return Bounded(self._impatience, uwsgi.connection_fd(), seconds)
 
+    def guarded(self, seconds: float) -> Guarded:
+        """Code in here that takes longer ends the worker, with its stack in the log; the master starts another."""
+        return Guarded(seconds)
+
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """The chunks as uWSGI reads them: with no option set they do not come through wsgi.input."""
         import uwsgi
@@ -64,6 +69,21 @@ class Bounded:
         self._impatience.end(self._descriptor)
         if (kind is None or issubclass(kind, OSError)) and time.monotonic() >= self._give_up:
             raise TimeoutError
+
+
+class Guarded:
+    """What not even a signal interrupts, C code that holds the interpreter's lock, is ended by a thread in C."""
+
+    __slots__ = ("_seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        faulthandler.dump_traceback_later(self._seconds, exit=True, file=2)
+
+    def __exit__(self, *_: object) -> None:
+        faulthandler.cancel_dump_traceback_later()
 
 
 class Impatience:

@@ -97,13 +97,18 @@ def _finish(tx: Transaction, job: str, state: str, wanted: State, error: str) ->
 
 
 def pause(tx: Transaction, name: str, actor: str) -> str:
-    """Hold `all`, `task:NAME` or `source:NAME`: what is queued is taken back, what comes is blocked."""
+    """Hold `all`, `task:NAME` or `source:NAME`: what is queued is taken back, what comes is blocked.
+
+    `refuse:NAME` holds a source, and webhooks of it are not accepted.
+    """
     if not tx.run("insert_pause", name=name, now=tx.now, actor=actor):
         return "paused already"
     tx.forget_what_was_read()
     kind, _, of = name.partition(":")
     if kind == "task":
         hold_queued(tx, "queued_by_task", f"pause:{name}", task=of)
+    elif kind == "refuse":
+        pause(tx, f"source:{of}", actor)
     elif kind == "source":
         hold_queued(tx, "queued_by_source", f"pause:{name}", source=of)
     else:
@@ -115,6 +120,8 @@ def resume(tx: Transaction, name: str) -> str:
     """Let go what a pause held, in order."""
     if not tx.run("delete_pause", name=name):
         return "not paused"
+    if name.startswith("source:"):
+        tx.run("delete_pause", name=f"refuse:{name.removeprefix('source:')}")
     tx.forget_what_was_read()
     admit_blocked(tx, f"pause:{name}")
     return "done"

@@ -28,6 +28,8 @@ def apply(tx: Transaction, operation: Operation) -> Answer:
 def accept(tx: Transaction, operation: Operation) -> Answer:
     """A delivery with its jobs, or the duplicate of one."""
     given = operation.arguments
+    if f"refuse:{given['source']}" in tx.paused() and not given.get("parent"):
+        return Answer({"status": "refused", "delivery": None, "jobs": []})
     holder = _holder(tx, operation)
     if holder != operation.id:
         return _duplicate(tx, operation, holder)

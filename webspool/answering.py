@@ -1,0 +1,96 @@
+"""Asks a source's function for its answer, within its time: whatever the function does, the sender hears in time."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from webspool.answers import Answer, answer_of
+from webspool.records import Delivery
+from webspool.source import Source
+from webspool.task import TimeLimitExceeded
+from webspool.telemetry import Say
+
+MOST_STUCK = 8
+GUARD_SECONDS = 5.0
+
+Guard = Callable[[float], AbstractContextManager[None]]
+
+
+class Answerer:
+    """Asks functions in threads, inside of `context()`; `guard(seconds)` ends a process that cannot be interrupted.
+
+    A function that is late is told so by TimeLimitExceeded and left alone; while eight of them hang, none is asked.
+    """
+
+    def __init__(
+        self,
+        say: Say,
+        context: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        guard: Guard = lambda seconds: nullcontext(),
+    ) -> None:
+        self._say, self._context, self._guard = say, context, guard
+        self._late: list[threading.Thread] = []
+        self._lock = threading.Lock()
+
+    def answer(self, source: Source, delivery: Delivery) -> Answer | None:
+        """What the sender is to hear; None: what it always hears. Never raises, never takes longer than its time."""
+        if not callable(source.answer):
+            return None if source.answer is None else answer_of(source.answer)
+        found = self._asked(source, delivery)
+        if found is None and source.answer_fallback is not None:
+            return answer_of(source.answer_fallback)
+        return found
+
+    def _asked(self, source: Source, delivery: Delivery) -> Answer | None:
+        if self._stuck() >= MOST_STUCK:
+            self._say("answer_late", source=source.name, delivery=delivery.id, seconds=0.0)
+            return None
+        asking = _Asking(source.answer, delivery, self._context)
+        begun = time.monotonic()
+        with self._guard(source.answer_seconds + GUARD_SECONDS):
+            asking.start()
+            asking.join(source.answer_seconds)
+        if asking.is_alive():
+            with self._lock:
+                self._late.append(asking)
+            asking.cut()
+            seconds = round(time.monotonic() - begun, 3)
+            self._say("answer_late", source=source.name, delivery=delivery.id, seconds=seconds)
+            return None
+        if asking.fault is not None:
+            self._say("answer_failed", source=source.name, delivery=delivery.id, why=asking.fault)
+        return asking.found
+
+    def _stuck(self) -> int:
+        with self._lock:
+            self._late = [thread for thread in self._late if thread.is_alive()]
+            return len(self._late)
+
+
+class _Asking(threading.Thread):
+    """One function being asked; `found`, or `fault` with its traceback."""
+
+    def __init__(self, function: Any, delivery: Delivery, context: Callable[[], AbstractContextManager[Any]]) -> None:
+        super().__init__(name="webspool answer", daemon=True)
+        self._function, self._delivery, self._context = function, delivery, context
+        self.found: Answer | None = None
+        self.fault: str | None = None
+
+    def run(self) -> None:
+        try:
+            with self._context():
+                value = self._function(self._delivery)
+            self.found = None if value is None else answer_of(value)
+        except BaseException as fault:  # SystemExit and TimeLimitExceeded too: nobody else waits for it
+            self.fault = "".join(traceback.format_exception(fault)[-8:])
+
+    def cut(self) -> None:
+        """Raise TimeLimitExceeded in the function, at its next step in Python."""
+        if self.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self.ident), ctypes.py_object(TimeLimitExceeded))
