@@ -229,8 +229,16 @@ class Webspool:
         return answered(self._turn_away(None, request.environ, remote, away))
 
     def _ready(self) -> Response:
-        reasons = standing.unready(self.config)
+        reasons = standing.unready(self.config) or self._write_faults()
         return Response(json_line({"ready": not reasons, "reasons": reasons}), 503 if reasons else 200, mimetype=JSON)
+
+    def _write_faults(self) -> list[str]:
+        """Why the ledger cannot be written: told by trying, on the way that webhooks take."""
+        try:
+            self.client.call(Operation(new_id("h"), "ping", {}))
+        except (LedgerUnavailable, LedgerRefused) as fault:
+            return [f"the ledger cannot be written: {fault.why}"]
+        return []
 
     def _job(self, job_id: str) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""A happening is told once, by name: here it becomes a log line."""
+"""A happening is told once, by name: here it becomes a log line, and whoever listens hears of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,56 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Protocol
 
 import structlog
+
+TROUBLES = frozenset(
+    {
+        "bodies_dropped",
+        "checkpoint_failed",
+        "claim_failed",
+        "clock_jumped",
+        "disk_full",
+        "disk_low",
+        "end_not_recorded",
+        "event_type_failed",
+        "hung_keeper_killed",
+        "job_rescued",
+        "keeper_out_of_reach",
+        "ledger_unavailable",
+        "operation_failed",
+        "output_lost",
+        "rescue_postponed",
+        "runner_broken",
+        "secret_unreadable",
+        "spool_file_left_alone",
+        "spool_unusable",
+        "task_unknown",
+        "thread_failed",
+    }
+)
+"""The happenings that an operator has to look at: the ledger counts them, by name, with what was told last."""
+
+Listener = Callable[[str, Mapping[str, Any]], None]
+
+_listeners: list[Listener] = []
+
+
+def listen(listener: Listener) -> Callable[[], None]:
+    """Have `listener` hear every happening of this process from now on; returns what ends that.
+
+    It is called in the thread that tells, after the log line: it must be quick, and never raise.
+    """
+    _listeners.append(listener)
+
+    def end() -> None:
+        if listener in _listeners:
+            _listeners.remove(listener)
+
+    return end
 
 
 class Say(Protocol):
@@ -40,6 +86,8 @@ def _json_lines(process: str) -> Say:
     def say(happening: str, /, **facts: Any) -> None:
         told = f", {encode(facts)[1:-1]}" if facts else ""
         write_stderr(f'{{"timestamp": "{_now()}", "process": {origin}, "event": "{happening}"{told}}}\n')
+        for listener in _listeners:
+            listener(happening, facts)
 
     return say
 
@@ -50,6 +98,8 @@ def _readable(process: str) -> Say:
     def say(happening: str, /, **facts: Any) -> None:
         told = {"timestamp": _now(), "event": happening, "process": process, **facts}
         write_stderr(f"{render(None, 'info', told)}\n")
+        for listener in _listeners:
+            listener(happening, facts)
 
     return say
 

@@ -35,6 +35,7 @@ from webspool.ledger.sockets import SocketRoute
 from webspool.records import new_id
 
 TAIL_SECONDS = 0.3
+TROUBLES_SHOWN = 5
 
 JOB_COLUMNS = (
     Column("ID", lambda job: job["id"]),
@@ -95,8 +96,14 @@ def status(json_wanted: bool) -> None:
             ("since", found["since"] and moment(found["since"])),
             ("paused", ", ".join(f"{each['name']} (by {each['actor']})" for each in found["paused"])),
             ("degraded", "\n".join(found["degraded"])),
+            ("troubles", "\n".join(map(_trouble, found["troubles"][:TROUBLES_SHOWN]))),
         ]
     )
+
+
+def _trouble(told: dict[str, Any]) -> str:
+    """Each is explained in docs/reference/happenings.md."""
+    return f"{told['name']}, told {told['times']} times, the last time {moment(told['last_at'])}"
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -7,17 +7,20 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from webspool.errors import LedgerUnavailable
+from webspool.keep.clocks import Clocks
 from webspool.keep.prune import Gone, Pruner, Retention, remove_bodies
 from webspool.keep.rescue import Rescuer
-from webspool.ledger.admission import release_due
+from webspool.ledger.admission import follow_the_clock, release_due
 from webspool.ledger.apply import apply, claim
 from webspool.ledger.checkpoints import Checkpointer
 from webspool.ledger.client import piece_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
+from webspool.ledger.happenings import Happenings, Told
 from webspool.ledger.inbox import Inbox, Request
 from webspool.ledger.membership import unknown_tasks
 from webspool.ledger.operations import Answer, Operation
@@ -25,12 +28,13 @@ from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
 from webspool.ledger.tallies import Tallies
 from webspool.records import new_id
-from webspool.telemetry import Say
+from webspool.telemetry import Say, listen
 
 PARKED_SECONDS = 1.0
 TICK_SECONDS = 1.0
 DUE_AT_ONCE = 500
 SHORTEST_WAIT = 0.0005
+AFTER_A_JUMP_SECONDS = 3600.0
 
 
 class Waker(Protocol):
@@ -77,6 +81,8 @@ class Keeper:
         self.checkpointer = Checkpointer(folders.ledger, say)
         self.refusals = Refusals()
         self.tallies = Tallies()
+        self.happenings = Happenings()
+        self.clocks = Clocks()
         self.pruner = Pruner(retention, folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say)
         self.parked: deque[Parked] = deque()
@@ -88,9 +94,11 @@ class Keeper:
 
     def run(self, until: Callable[[], bool]) -> None:
         """Serve until told to end, or until the database can no longer be trusted (`broken`)."""
+        unheard = listen(self.happenings.note)
         self.rescuer.look_back()
         while self.broken is None and not until():
             self.round()
+        unheard()
         self._send_away(list(self.parked))
         self.checkpointer.close()
         self.database.close()
@@ -109,6 +117,8 @@ class Keeper:
     def round(self) -> None:
         """Wait for operations or the next timer, then do all that is there."""
         requests = self.inbox.collect(self._patience())
+        if by := self.clocks.jumped():
+            self._follow_the_clock(by)
         self._hear([request for request in requests if not request.awaited])
         self._commit([request for request in requests if request.awaited])
         self._look_at_the_clocks()
@@ -125,6 +135,7 @@ class Keeper:
 
     def _hear(self, told: list[Request]) -> None:
         self.refusals.add(request.operation for request in told if request.operation.verb == "refuse")
+        self.happenings.hear(request.operation for request in told if request.operation.verb == "happened")
         self._write_output(told)
 
     def _commit(self, requests: list[Request]) -> None:
@@ -252,6 +263,14 @@ class Keeper:
             self._next_tick = now + TICK_SECONDS
             self._tick()
 
+    def _follow_the_clock(self, by: float) -> None:
+        """It was set: waits last as long as they were meant to, due times stay what they are."""
+        self.say("clock_jumped", by_seconds=round(by, 3))
+        self.pruner.rest(AFTER_A_JUMP_SECONDS)
+        with suppress(LedgerUnavailable):
+            self.transact(partial(follow_the_clock, by=by))
+        self._next_due = 0.0
+
     def _release(self) -> None:
         """Scheduled jobs whose time has come are queued, and given out, in one transaction."""
         answers: list[tuple[Request, Answer]] = []
@@ -279,10 +298,12 @@ class Keeper:
         answers: list[tuple[Request, Answer]] = []
         gone: list[Gone] = []
         unknown: set[str] = set()
+        troubles: list[Told] = []
 
         def second(tx: Transaction) -> None:
             self.refusals.flush(tx)
             self.tallies.flush(tx)
+            troubles.extend(self.happenings.flush(tx))
             gone.append(self.pruner.bite(tx))
             self._set_timer(tx)
             self.rescuer.read(tx)
@@ -295,6 +316,8 @@ class Keeper:
         if self._transact_and_answer(second, answers):
             self._clean_away(gone[0])
             self._tell_unknown(unknown)
+        else:
+            self.happenings.give_back(troubles)
         self.rescuer.look_around()
 
     def _tell_unknown(self, tasks: set[str]) -> None:

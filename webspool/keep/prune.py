@@ -69,6 +69,10 @@ class Pruner:
         self._rest_until = now + REST_SECONDS
         return self._gone
 
+    def rest(self, seconds: float) -> None:
+        """Delete nothing for so long: what is old by a clock that was just set may not be."""
+        self._rest_until = max(self._rest_until, self._clock() + seconds)
+
     @property
     def rests(self) -> bool:
         """Whether a round is over and the next has not begun."""

@@ -8,6 +8,7 @@ from webspool.ledger.database import Transaction
 from webspool.records import State
 
 PROMOTED_AT_ONCE = 500
+SHIFTED_AT_ONCE = 50_000
 
 
 def move(tx: Transaction, before: State | str, after: State | str) -> None:
@@ -98,6 +99,14 @@ def release_due(tx: Transaction, *, most: int) -> int:
         tx.run("move_job", id=job, state=state, blocked_on=obstacle, due_at=due_at)
         move(tx, State.SCHEDULED, state)
     return len(rows)
+
+
+def follow_the_clock(tx: Transaction, *, by: float) -> None:
+    """The wall clock was set by so many seconds, back if negative: a job that waits for its retry waits on as long as
+    it had to. What was accepted before the clock was set back is not overtaken by what comes after.
+    """
+    tx.run("shift_waits", by=by, most=SHIFTED_AT_ONCE)
+    tx.run("shift_waiting", now=tx.now, most=SHIFTED_AT_ONCE)
 
 
 def hold_queued(tx: Transaction, statement: str, blocked_on: str, **of: str) -> None:

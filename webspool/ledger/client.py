@@ -13,7 +13,7 @@ import apsw
 from webspool.errors import LedgerUnavailable
 from webspool.ledger import tallies
 from webspool.ledger.apply import apply
-from webspool.ledger.database import Database
+from webspool.ledger.database import SHORT_BUSY_SECONDS, Database
 from webspool.ledger.inbox import KeeperGone, Route
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece, write_directly
@@ -21,21 +21,33 @@ from webspool.ledger.output import Piece, write_directly
 PATIENCE_SECONDS = 0.8
 BUSY_SECONDS = 1.0
 HUNG_SECONDS = 4.0
+IMPATIENCE_SECONDS = 0.25
 
 
 class Client:
     """Operations in, answers out. `route` None: there is no keeper, every operation is direct.
 
-    `on_hung` is called when the keeper has left us without an answer for some seconds (their number is given).
+    `on_hung` is called when the keeper has left us without an answer for some seconds (their number is given);
+    `on_reach` when we begin to write directly (False), and when the keeper answers again (True).
+
+    What is out of order is waited for once: then a keeper that did not answer, or a ledger that another process held,
+    gets less time, so that who calls us in turn does not wait for all who came before.
     """
 
     def __init__(
-        self, ledger: Path, outputs: Path, route: Route | None, on_hung: Callable[[float], None] | None = None
+        self,
+        ledger: Path,
+        outputs: Path,
+        route: Route | None,
+        on_hung: Callable[[float], None] | None = None,
+        on_reach: Callable[[bool], None] | None = None,
     ) -> None:
         self.ledger, self.outputs, self.route = ledger, outputs, route
         self.direct_calls = 0
-        self._on_hung = on_hung
+        self._on_hung, self._on_reach = on_hung, on_reach
         self._unanswered_since: float | None = None
+        self._within_reach = True
+        self._busy_seconds = BUSY_SECONDS
 
     def call(self, operation: Operation, *, patience: float = PATIENCE_SECONDS) -> Answer:
         """Do it, within `patience` seconds by the keeper, else directly. Raises LedgerUnavailable: it was not done.
@@ -45,14 +57,25 @@ class Client:
         """
         if self.route is None:
             return self.call_directly(operation)
+        if self._unanswered_since is not None:
+            patience = min(patience, IMPATIENCE_SECONDS)
         timed = replace(operation, deadline=time.monotonic() + patience)
         try:
             answer = self.route.ask(timed)
         except KeeperGone:
             self._note_silence(timed)
+            self._note_reach(False)
             return self.call_directly(operation)
         self._unanswered_since = None
+        if not self._within_reach:
+            self._note_reach(True)
         return answer
+
+    def _note_reach(self, within: bool) -> None:
+        if within is not self._within_reach:
+            self._within_reach = within
+            if self._on_reach is not None:
+                self._on_reach(within)
 
     def _note_silence(self, operation: Operation) -> None:
         """A keeper that takes what it is sent and does not answer, again and again, hangs."""
@@ -70,14 +93,23 @@ class Client:
         self.direct_calls += 1
         if piece := piece_of(operation):
             self._keep_directly(piece)
-        database = Database(self.ledger, busy_seconds=BUSY_SECONDS)
+        try:
+            answer = self._transact(operation)
+        except LedgerUnavailable:
+            self._busy_seconds = SHORT_BUSY_SECONDS
+            raise
+        self._busy_seconds = BUSY_SECONDS
+        return answer
+
+    def _transact(self, operation: Operation) -> Answer:
+        database = Database(self.ledger, busy_seconds=self._busy_seconds)
         try:
             with database.transaction(flush=True, direct=True) as tx:
                 answer = apply(tx, operation)
                 tallies.write_directly(tx)
+            return answer
         finally:
             database.close()
-        return answer
 
     def tell(self, operation: Operation) -> bool:
         """Say something that may be lost (a refusal, a piece of output); nobody waits for it."""

@@ -16,6 +16,7 @@ from webspool.errors import LedgerRefused, LedgerUnavailable
 
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x77737031
+SHORT_BUSY_SECONDS = 0.1
 PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
 
 Row = tuple[Any, ...]
@@ -109,12 +110,12 @@ class Database:
     """A connection to the ledger. Never opened by a process that runs user code for longer than one operation."""
 
     def __init__(self, path: Path, *, busy_seconds: float = 1.0, clock: Callable[[], float] = time.time) -> None:
-        self.path, self._clock = path, clock
+        self.path, self._clock, self._busy_seconds = path, clock, busy_seconds
         self.log_pages = 0
         refuse_old_sqlite(path)
         try:
             self.connection = apsw.Connection(str(path))
-            self.connection.set_busy_timeout(int(busy_seconds * 1000))
+            self._wait_at_most(busy_seconds)
             self.connection.execute(PRAGMAS)
             self.connection.set_wal_hook(self._note_log_size)
             self._synchronous = ""
@@ -155,13 +156,27 @@ class Database:
         """The write lock, taken at once. Raises LedgerUnavailable when it cannot be had or the commit fails."""
         try:
             self.synchronise(flush=flush)
-            self.connection.execute("BEGIN IMMEDIATE")
+            self._begin()
             with self._closing_transaction():
                 transaction = Transaction(self.connection, self._clock(), direct=direct)
                 yield transaction
                 transaction.write_counters()
         except apsw.Error as fault:
             raise unavailable(self.path, fault) from fault
+
+    def _begin(self) -> None:
+        """Another process that has held the lock for long is waited for shortly from then on, until it lets go."""
+        try:
+            self.connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._wait_at_most(min(SHORT_BUSY_SECONDS, self._busy_seconds))
+            raise
+        if self._waits_shortly:
+            self._wait_at_most(self._busy_seconds)
+
+    def _wait_at_most(self, seconds: float) -> None:
+        self.connection.set_busy_timeout(int(seconds * 1000))
+        self._waits_shortly = seconds < self._busy_seconds
 
     @contextmanager
     def _closing_transaction(self) -> Iterator[None]:

@@ -15,7 +15,7 @@ from typing import Any
 from webspool.config import Config
 from webspool.errors import NotFound
 from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339
-from webspool.ledger.standing import keeper, running_jobs, serving, status, unready, waiting_tasks
+from webspool.ledger.standing import happenings, keeper, running_jobs, serving, status, unready, waiting_tasks
 from webspool.records import State
 
 Found = dict[str, Any]
@@ -259,6 +259,7 @@ __all__ = [
     "exists",
     "failures",
     "first_line",
+    "happenings",
     "job",
     "job_ids",
     "jobs",

@@ -11,6 +11,12 @@ SELECT process.id, process.pid, process.start, process.generation, process.tried
        (SELECT count(*) FROM attempt WHERE attempt.process = process.id AND attempt.ended_at IS NULL) AS busy
 FROM process WHERE process.instance = :instance AND process.ended_at IS NULL
 
+-- name: happenings
+SELECT name, times, first_at, last_at, facts FROM happening ORDER BY last_at DESC, name
+
+-- name: happening
+SELECT last_at, facts FROM happening WHERE name = :name
+
 -- name: running_jobs
 SELECT attempt.id AS attempt, job.id, job.task, attempt.started_at, process.pid
 FROM attempt JOIN job ON job.id = attempt.job JOIN process ON process.id = attempt.process

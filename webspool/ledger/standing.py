@@ -19,6 +19,7 @@ from webspool.records import State
 from webspool.spool_files import foreign
 
 DELIVERIES = ("accepted", "refused", "duplicates", "ignored")
+CLOCK_TOLD_SECONDS = 3600.0
 SPOOL_FILE = "uwsgi_spoolfile_on_"
 
 
@@ -51,11 +52,17 @@ def status(config: Config) -> dict[str, Any]:
             "spool": _spool(config.spool_path),
             "processes": _processes(config, serving),
             "paused": [_pause(row) for row in reader.all("pauses")],
-            "degraded": [*_degraded(config, serving), *_unknown_tasks(reader)],
+            "degraded": [*_degraded(config, serving), *_unknown_tasks(reader), *_set_clock(reader)],
+            "troubles": [_happening(row) for row in reader.all("happenings")],
             "since": rfc3339(serving.instance["started_at"]) if serving.instance else None,
         }
 
     return read(config, work)
+
+
+def happenings(config: Config) -> list[dict[str, Any]]:
+    """The troubles that were ever told, the last first: `name`, how many `times`, when, and the last one's `facts`."""
+    return [_happening(row) for row in read(config, lambda reader: reader.all("happenings"))]
 
 
 def unready(config: Config) -> list[str]:
@@ -188,6 +195,15 @@ def _unknown_tasks(reader: Reader) -> Iterator[str]:
         yield f"{wait} for the task {row['task']}, which the running code does not know"
 
 
+def _set_clock(reader: Reader) -> Iterator[str]:
+    """Told for an hour: what is told by the hour or signed by the minute may be wrong still."""
+    row = reader.one("happening", name="clock_jumped")
+    if row and abs(time.time() - row["last_at"]) < CLOCK_TOLD_SECONDS:
+        by = json.loads(row["facts"])["by_seconds"]
+        way = "ahead" if by > 0 else "back"
+        yield f"the clock jumped {abs(by):g} s {way} at {rfc3339(row['last_at'])}: waits go on by the time that passes"
+
+
 def _low_disk(config: Config) -> Iterator[str]:
     found, floor = free(folders_of(config)), config.min_free_bytes
     if found.room(floor) is Room.LOW:
@@ -218,6 +234,11 @@ def _unwritable(config: Config) -> Iterator[str]:
         yield f"there is no ledger at {path}"
     elif not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
         yield f"the ledger {path} cannot be written by user {os.geteuid() if hasattr(os, 'geteuid') else ''}".rstrip()
+
+
+def _happening(row: dict[str, Any]) -> dict[str, Any]:
+    times = {name: rfc3339(row[name]) for name in ("first_at", "last_at")}
+    return row | times | {"facts": json.loads(row["facts"])}
 
 
 def _pause(row: dict[str, Any]) -> dict[str, Any]:

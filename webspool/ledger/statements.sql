@@ -246,6 +246,18 @@ SELECT seq, id, received_at, body_file FROM delivery WHERE seq > :after ORDER BY
 -- name: delete_jobless_delivery
 DELETE FROM delivery WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE job.delivery = :id)
 
+-- name: count_happening
+INSERT INTO happening (name, times, first_at, last_at, facts) VALUES (:name, :times, :first_at, :last_at, :facts)
+ON CONFLICT (name) DO UPDATE SET times = times + excluded.times, last_at = excluded.last_at, facts = excluded.facts
+
+-- name: shift_waits
+UPDATE job SET due_at = due_at + :by WHERE state = 'scheduled' AND number > 0 AND seq IN (
+    SELECT seq FROM job WHERE state = 'scheduled' AND number > 0 ORDER BY due_at LIMIT :most)
+
+-- name: shift_waiting
+UPDATE job SET due_at = :now WHERE seq IN (
+    SELECT seq FROM job WHERE state IN ('queued', 'blocked') AND due_at > :now ORDER BY seq LIMIT :most)
+
 -- name: deliveries_with_spare_bodies
 SELECT seq, id, body_file, body_size,
        (body_file = 1 OR body IS NOT NULL) AND EXISTS (SELECT 1 FROM job WHERE job.delivery = delivery.id)

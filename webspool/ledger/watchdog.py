@@ -11,19 +11,31 @@ from pathlib import Path
 
 from webspool.config import Config
 from webspool.ledger.client import Client
+from webspool.ledger.happenings import Reporter
 from webspool.ledger.sockets import SocketRoute
 from webspool.processes import Identity
-from webspool.telemetry import Say
+from webspool.telemetry import Say, listen
 
 
 def watching_client(config: Config, say: Say) -> Client:
-    """Operations by the keeper's socket. Whoever waits for an answer in vain, worker or spooler, ends the keeper."""
+    """Operations by the keeper's socket. Whoever waits for an answer in vain, worker or spooler, ends the keeper.
+
+    To be made once in a process: this process's troubles are told to the keeper over it.
+    """
 
     def hung(silent_seconds: float) -> None:
         if (keeper := kill_hung_keeper(keeper_file(config), silent_seconds)) is not None:
             say("hung_keeper_killed", keeper=keeper, silent_seconds=round(silent_seconds, 1))
 
-    return Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir), on_hung=hung)
+    def reach(within: bool) -> None:
+        if within:
+            say("keeper_within_reach")
+        else:
+            say("keeper_out_of_reach")
+
+    client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir), hung, reach)
+    listen(Reporter(client).note)
+    return client
 
 
 def keeper_file(config: Config) -> Path:
