@@ -19,9 +19,10 @@ from tests.operations import accept, act, end_of, join, start, turn
 from webspool import frames
 from webspool.errors import LedgerUnavailable
 from webspool.keep import Keeper
-from webspool.ledger.client import Client
+from webspool.ledger.client import BUSY_SECONDS, Client
+from webspool.ledger.database import SHORT_BUSY_SECONDS, Database
 from webspool.ledger.inbox import KeeperGone
-from webspool.ledger.operations import Operation
+from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.sockets import SocketInbox, SocketRoute
 from webspool.policy import Policy
 from webspool.processes import Identity
@@ -215,3 +216,98 @@ def test_an_answer_that_comes_late_is_known_by_its_id_and_dropped(tmp_path: Path
         thread.start()
         assert SocketRoute(tmp_path).ask(operation).values == {"whose": "mine"}
         thread.join()
+
+
+# ── out of order ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Deaf:
+    """A keeper that takes what it is sent and does not answer, until told otherwise; it counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked, self.answers, self.why = 0, False, ""
+
+    def ask(self, operation: Operation) -> Answer:
+        self.asked += 1
+        if self.why:
+            raise LedgerUnavailable(ledger="x", why=self.why)
+        if not self.answers:
+            time.sleep(max(0.0, operation.deadline - time.monotonic()))
+            raise KeeperGone
+        return Answer({})
+
+    def tell(self, operation: Operation) -> bool:
+        return True
+
+    def connected(self) -> bool:
+        return True
+
+    def pushed(self) -> list[dict[str, Any]]:
+        return []
+
+
+def test_a_keeper_that_does_not_answer_is_waited_for_once(house: House) -> None:
+    """Then operations go directly without asking it, but for a look now and then; an answer ends that."""
+    keeper, hung, reach = Deaf(), list[float](), list[bool]()
+    client = Client(house.ledger, house.outputs, keeper, hung.append, reach.append)
+    for _ in range(20):
+        client.call(accept("free"), patience=0.01)
+    assert (keeper.asked, client.direct_calls, reach) == (1, 20, [False])
+    keeper.answers, client._ask_again_at = True, 0.0
+    for _ in range(3):
+        client.call(accept("free"))
+    assert (keeper.asked, client.direct_calls, reach) == (4, 20, [False, True])
+
+
+def test_a_keeper_that_answers_that_it_cannot_write_does_not_hang(house: House) -> None:
+    """It is let live, however long the ledger is held by another process."""
+    keeper, hung = Deaf(), list[float]()
+    client = Client(house.ledger, house.outputs, keeper, hung.append)
+    client.call(accept("free"), patience=0.01)
+    assert client._unanswered_since is not None
+    keeper.why, client._ask_again_at = "another process holds its write lock", 0.0
+    with pytest.raises(LedgerUnavailable):
+        client.call(accept("free"))
+    assert client._unanswered_since is None
+    assert hung == []
+
+
+def test_a_ledger_that_another_holds_is_waited_for_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes in the next half second is told at once; then it is tried again, shortly."""
+    keeper, tries = Deaf(), list[float]()
+    client = Client(house.ledger, house.outputs, keeper)
+    client._ask_again_at = float("inf")
+
+    def opened(path: Path, busy_seconds: float) -> Database:
+        tries.append(busy_seconds)
+        return Database(path, busy_seconds=0.01)
+
+    monkeypatch.setattr("webspool.ledger.client.Database", opened)
+    holder = Database(house.ledger)
+    with holder.transaction(flush=False):
+        for _ in range(10):
+            with pytest.raises(LedgerUnavailable, match="write lock"):
+                client.call(accept("free"))
+        client._shut_until = 0.0
+        with pytest.raises(LedgerUnavailable, match="write lock"):
+            client.call(accept("free"))
+    holder.close()
+    assert tries == [BUSY_SECONDS, SHORT_BUSY_SECONDS]
+    client._shut_until = 0.0
+    client.call(accept("free"))
+    assert len(house.seen().delivery) == 1
+
+
+def test_a_keeper_whose_ledger_is_held_waits_shortly_from_then_on(house: House) -> None:
+    """Else those who ask it would take it for hung; once it has the lock again it is patient again."""
+    holder, waiting = Database(house.ledger), Database(house.ledger, busy_seconds=0.2)
+    with holder.transaction(flush=False):
+        for _ in range(2):
+            with pytest.raises(LedgerUnavailable), waiting.transaction(flush=False):
+                pass
+            assert waiting._waits_shortly
+    with waiting.transaction(flush=False):
+        pass
+    assert not waiting._waits_shortly
+    holder.close()
+    waiting.close()

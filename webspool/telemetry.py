@@ -18,6 +18,7 @@ TROUBLES = frozenset(
         "checkpoint_failed",
         "claim_failed",
         "clock_jumped",
+        "condition_failed",
         "disk_full",
         "disk_low",
         "end_not_recorded",

@@ -30,6 +30,7 @@ from webspool.ledger.tallies import Tallies
 from webspool.records import new_id
 from webspool.telemetry import Say, listen
 
+BUSY_SECONDS = 0.5
 PARKED_SECONDS = 1.0
 TICK_SECONDS = 1.0
 DUE_AT_ONCE = 500
@@ -75,7 +76,7 @@ class Keeper:
         retention: Retention = Retention(),  # noqa: B008
     ) -> None:
         self.folders = folders
-        self.database = Database(folders.ledger)
+        self.database = Database(folders.ledger, busy_seconds=BUSY_SECONDS)
         self.outputs = Outputs(folders.outputs)
         self.inbox, self.engine, self.say = inbox, engine, say
         self.checkpointer = Checkpointer(folders.ledger, say)

@@ -18,10 +18,11 @@ from webspool.ledger.inbox import KeeperGone, Route
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece, write_directly
 
-PATIENCE_SECONDS = 0.8
-BUSY_SECONDS = 1.0
+PATIENCE_SECONDS = 0.7
+BUSY_SECONDS = 0.8
 HUNG_SECONDS = 4.0
 IMPATIENCE_SECONDS = 0.25
+ASKED_AGAIN_SECONDS = 0.5
 
 
 class Client:
@@ -30,8 +31,8 @@ class Client:
     `on_hung` is called when the keeper has left us without an answer for some seconds (their number is given);
     `on_reach` when we begin to write directly (False), and when the keeper answers again (True).
 
-    What is out of order is waited for once: then a keeper that did not answer, or a ledger that another process held,
-    gets less time, so that who calls us in turn does not wait for all who came before.
+    What is out of order is waited for once, so that who comes next does not wait for all who came before: for half a
+    second a keeper that did not answer is not asked, and a ledger that could not be written is told as such at once.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Client:
         self._on_hung, self._on_reach = on_hung, on_reach
         self._unanswered_since: float | None = None
         self._within_reach = True
-        self._busy_seconds = BUSY_SECONDS
+        self._ask_again_at = 0.0
+        self._shut_until = 0.0
+        self._fault: str | None = None
 
     def call(self, operation: Operation, *, patience: float = PATIENCE_SECONDS) -> Answer:
         """Do it, within `patience` seconds by the keeper, else directly. Raises LedgerUnavailable: it was not done.
@@ -57,21 +60,29 @@ class Client:
         """
         if self.route is None:
             return self.call_directly(operation)
+        now = time.monotonic()
+        if now < self._ask_again_at:
+            return self.call_directly(operation)
         if self._unanswered_since is not None:
             patience = min(patience, IMPATIENCE_SECONDS)
-        timed = replace(operation, deadline=time.monotonic() + patience)
+        timed = replace(operation, deadline=now + patience)
         try:
             answer = self.route.ask(timed)
         except KeeperGone:
             self._note_silence(timed)
             self._note_reach(False)
             return self.call_directly(operation)
-        self._unanswered_since = None
+        except LedgerUnavailable:
+            self._note_reach(True)
+            raise
         if not self._within_reach:
             self._note_reach(True)
         return answer
 
     def _note_reach(self, within: bool) -> None:
+        """A keeper that says it could not write has answered too."""
+        if within:
+            self._unanswered_since, self._ask_again_at = None, 0.0
         if within is not self._within_reach:
             self._within_reach = within
             if self._on_reach is not None:
@@ -82,6 +93,7 @@ class Client:
         now = time.monotonic()
         if now < operation.deadline:
             return
+        self._ask_again_at = now + ASKED_AGAIN_SECONDS
         if self._unanswered_since is None:
             self._unanswered_since = now
         elif (silent_seconds := now - self._unanswered_since) > HUNG_SECONDS and self._on_hung is not None:
@@ -93,16 +105,19 @@ class Client:
         self.direct_calls += 1
         if piece := piece_of(operation):
             self._keep_directly(piece)
+        if self._fault is not None and time.monotonic() < self._shut_until:
+            raise LedgerUnavailable(ledger=self.ledger, why=self._fault)
         try:
             answer = self._transact(operation)
-        except LedgerUnavailable:
-            self._busy_seconds = SHORT_BUSY_SECONDS
+        except LedgerUnavailable as fault:
+            if self.route is not None:
+                self._fault, self._shut_until = fault.why, time.monotonic() + ASKED_AGAIN_SECONDS
             raise
-        self._busy_seconds = BUSY_SECONDS
+        self._fault = None
         return answer
 
     def _transact(self, operation: Operation) -> Answer:
-        database = Database(self.ledger, busy_seconds=self._busy_seconds)
+        database = Database(self.ledger, busy_seconds=SHORT_BUSY_SECONDS if self._fault else BUSY_SECONDS)
         try:
             with database.transaction(flush=True, direct=True) as tx:
                 answer = apply(tx, operation)
