@@ -27,6 +27,7 @@ TROUBLES = frozenset(
         "job_rescued",
         "keeper_out_of_reach",
         "ledger_unavailable",
+        "limits_unavailable",
         "operation_failed",
         "output_lost",
         "rescue_postponed",
