@@ -14,6 +14,8 @@ import structlog
 
 TROUBLES = frozenset(
     {
+        "answer_failed",
+        "answer_late",
         "bodies_dropped",
         "checkpoint_failed",
         "claim_failed",
@@ -28,6 +30,7 @@ TROUBLES = frozenset(
         "job_rescued",
         "keeper_out_of_reach",
         "ledger_unavailable",
+        "limits_unavailable",
         "login_refused",
         "login_throttled",
         "operation_failed",
