@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import os
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ app = Flask(__name__)
 Webspool(app).add(Source("github", verify="github", secrets=["literal:s"], on={"push": deploy, "*": audit}))
 """
 AGING = {
+    "refusal": ("at",),
     "delivery": ("received_at",),
     "job": ("created_at", "started_at", "finished_at"),
     "attempt": ("started_at", "ended_at"),
@@ -82,13 +84,14 @@ class Furnished:
         event_id: str | None = None,
         body: bytes = b"{}",
         body_file: bool = False,
+        headers: Sequence[list[str]] = (),
     ) -> str:
         """An accepted webhook that starts these tasks; returns the delivery's id."""
         arguments = {
             "source": source,
             "method": "POST",
             "url": f"/hooks/{source}",
-            "headers": [["Content-Type", "application/json"]],
+            "headers": [["Content-Type", "application/json"], *headers],
             "remote": "192.0.2.1",
             "event_id": event_id,
             "event_type": event_type,
@@ -136,8 +139,9 @@ class Furnished:
         return self.run(failed(error), Policy(max_attempts=1))
 
     def refuse(self, cause: str = "signature_invalid", body: bytes = b"{}", **given: Any) -> str:
-        """A refused webhook, as the keeper writes it; returns its id."""
+        """A refused webhook, as the keeper writes it; returns its id. It is signed with what is the secret today."""
         headers = [["Content-Type", "application/json"], ["X-GitHub-Event", "push"], ["X-GitHub-Delivery", "e-1"]]
+        headers += [["X-Hub-Signature-256", "sha256=" + hmac.digest(b"s", body, "sha256").hex()]]
         arguments = {"source": "github", "cause": cause, "status": 401, "method": "POST", "url": "/hooks/github"}
         arguments |= {"headers": headers, "remote": "192.0.2.9", "body_size": len(body), **given}
         refusals, refusal = Refusals(), new_id("r")

@@ -72,7 +72,7 @@ def test_a_webhook_is_checked_with_the_certificate_its_sender_names(tmp_path):
     source = Source("paypal", verify="paypal", secrets=["literal:WH-19973"])
     request = signed("paypal", WebhookRequest("POST", "/hooks/paypal", {}, b'{"id":"WH-1","event_type":"A.B"}'), 0)
     house = House({})
-    desk.receiver.certificates = house.made()
+    desk.receiver.verifier.certificates = house.made()
     assert desk.receiver.receive(source, request, None).status == 503
     house.answers |= keys_of("paypal").certificates
     house.now += 61

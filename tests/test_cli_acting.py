@@ -19,9 +19,13 @@ import pytest
 from tests.furnished import APP, Furnished
 from webspool.ledger import reading
 from webspool.ledger.reading import Filters
-from webspool.records import State
+from webspool.records import State, WebhookRequest
+from webspool.signatures import sign
 
 NOBODY = 65534
+TOKEN = """
+hooks.add(Source("token", verify="bearer", secrets=["literal:t0ken"], on={"*": audit}))
+"""
 
 
 @pytest.fixture
@@ -189,7 +193,7 @@ def test_a_delivery_that_starts_nothing_today_is_told(house: Furnished) -> None:
 
 
 def test_a_replayed_refusal_becomes_a_delivery_linked_to_it(house: Furnished) -> None:
-    """Body, headers, event id and type come from what was refused; the operator vouches for the proof."""
+    """Body, headers, event id and type come from what was refused; its proof fits the secret that was mended."""
     refusal = house.refuse(body=b'{"after": "abc"}')
     (answer,) = house.json("replay", refusal)
     assert answer["status"] == "accepted"
@@ -197,6 +201,45 @@ def test_a_replayed_refusal_becomes_a_delivery_linked_to_it(house: Furnished) ->
     assert (found["parent"], found["event_id"], found["type"]) == (refusal, "e-1", "push")
     assert found["body"] == b'{"after": "abc"}'
     assert {job["task"] for job in found["jobs"]} == {"deploy", "audit"}
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (
+            {"headers": [["X-Hub-Signature-256", "sha256=00"]]},
+            "does not fit today's secrets either (signature_invalid)",
+        ),
+        ({"headers": []}, "does not fit today's secrets either (signature_missing"),
+        ({"source": "token", "headers": [["Authorization", "***"]]}, "cannot be checked again"),
+    ],
+)
+def test_a_refusal_that_does_not_fit_today_is_taken_only_when_somebody_vouches_for_it(
+    house: Furnished, given: dict[str, object], why: str
+) -> None:
+    """A forgery must not get in by a replay of all that was refused."""
+    app = house.directory / "app.py"
+    app.write_text(APP.replace("Webspool(app).add", "hooks = Webspool(app)\nhooks.add") + TOKEN)
+    refusal = house.refuse(**given)  # type: ignore[arg-type]
+    result = house.webspool("replay", refusal)
+    assert result.exit_code == 1
+    assert why in result.stderr
+    assert "--vouch" in result.stderr
+    assert house.json("replay", refusal, "--vouch")[0]["status"] == "accepted"
+
+
+def test_a_refusal_is_looked_at_as_if_it_arrived_when_it_did(house: Furnished) -> None:
+    """A webhook that was timely then is so when it is replayed a day later."""
+    app = house.directory / "app.py"
+    app.write_text(APP.replace('verify="github"', 'verify="slack"'))
+    yesterday = time.time() - 86_400
+    signed = sign("slack", "s", WebhookRequest("POST", "/hooks/github", {}, b"{}"), now=yesterday)
+    refusal = house.refuse(headers=[list(pair) for pair in signed.headers.pairs])  # type: ignore[attr-defined]
+    old = sign("slack", "s", WebhookRequest("POST", "/hooks/github", {}, b"{}"), now=yesterday - 4000)
+    late = house.refuse(headers=[list(pair) for pair in old.headers.pairs])  # type: ignore[attr-defined]
+    house.age(1)
+    assert house.json("replay", refusal)[0]["status"] == "accepted"
+    assert "timestamp_outside_window" in house.webspool("replay", late).stderr
 
 
 def test_a_refusal_that_was_accepted_later_is_not_accepted_twice(house: Furnished) -> None:

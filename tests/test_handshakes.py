@@ -7,11 +7,13 @@ import hashlib
 import hmac
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from tests.sender_keys import keys_of, signed
 from tests.test_receive import Desk
+from webspool.captured import CapturedSecrets
 from webspool.records import WebhookRequest
 from webspool.signatures import Answer, Verdict, check, methods_of, sign
 from webspool.source import Source
@@ -280,13 +282,43 @@ def test_a_source_takes_the_method_its_sender_asks_by(desk):
     assert desk.receiver.receive(DROPBOX, replace(event, method="POST"), None).status == 200
 
 
+def test_a_captured_secret_is_kept_for_its_owner_alone(desk):
+    """The answer goes out once it is kept; it is in no log line, and many of them do not push out the first."""
+    source = Source("notion", verify="notion")
+    assert source.faults() == []
+    for number in range(20):
+        reply_ = desk.receiver.receive(source, post(f'{{"verification_token":"secret_{number}"}}'), None)
+        assert reply_.status == 200
+    folder = desk.bodies.parent / "captured"
+    kept = [each.text for each in CapturedSecrets(folder).of("notion")]
+    assert kept == [f"secret_{number}" for number in (0, 1, 2, 3, 16, 17, 18, 19)]
+    assert (folder / "notion").stat().st_mode & 0o777 == 0o600
+    assert ("secret_captured", {"source": "notion"}) in desk.happenings
+    assert "secret_0" not in str(desk.happenings)
+    assert desk.receiver.receive(source, post("{}"), None).status == 401
+    desk.receiver.captured.folder = folder / "notion"
+    assert desk.receiver.receive(source, post('{"verification_token":"secret_x"}'), None).status == 503
+
+
+def test_an_sns_subscription_is_confirmed_before_it_is_answered(desk):
+    """Amazon is told to come again when the address does not answer."""
+    keys, visited = keys_of("aws-sns"), []
+    desk.receiver.verifier.certificates = SimpleNamespace(get=keys.certificates.get)
+    desk.receiver.visit = lambda address: not visited.append(address) and len(visited) > 1
+    source = Source("sns", verify="aws-sns", secrets=[f"literal:{keys.checking}"])
+    request = sign("aws-sns", keys.signing, post(json.dumps(SNS)), private_key=keys.private_key)
+    assert [desk.receiver.receive(source, request, None).status for _ in range(2)] == [503, 200]
+    assert visited == [SNS["SubscribeURL"]] * 2
+    assert desk.ledger.called == []
+
+
 def test_a_sender_that_signs_addresses_is_checked_with_the_public_one(desk):
     """Behind a proxy the address that arrives is not the one that the sender knows."""
     source = Source("square", verify="square", secrets=["literal:s"])
     request = WebhookRequest("POST", "/hooks/square", {"Host": "127.0.0.1:8000"}, b"{}")
     signed_ = sign("square", "s", request, base="https://hooks.test")
     assert desk.receiver.receive(source, signed_, None).status == 401
-    desk.receiver.public_url = "https://hooks.test/"
+    desk.receiver.verifier.public_url = "https://hooks.test/"
     assert desk.receiver.receive(source, signed_, None).status == 200
 
 

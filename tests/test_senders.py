@@ -281,7 +281,7 @@ def test_a_secret_that_cannot_be_one_is_told_without_showing_it(name, secret):
 def test_what_send_sends_is_received_whatever_the_sender(name, tmp_path):
     """From the first byte to the delivery; sent again it is a duplicate where the event has an id."""
     desk, keys = Desk(tmp_path), keys_of(name)
-    desk.receiver.certificates = SimpleNamespace(get=keys.certificates.get)  # type: ignore[assignment]
+    desk.receiver.verifier.certificates = SimpleNamespace(get=keys.certificates.get)  # type: ignore[assignment]
     key = "/<key>" if PRESETS[name].reads_path else ""
     secrets = [f"literal:{keys.checking}"] if PRESETS[name].needs_secret else []
     source = Source("sender", verify=name, secrets=secrets, path="/hooks/sender" + key)

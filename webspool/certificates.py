@@ -56,17 +56,28 @@ class Certificates:
 
 def fetched(address: str) -> str | None:
     """What an https address answers, when it is a certificate. No redirect is followed."""
+    text = _answer(address)
+    return text if text is not None and "BEGIN CERTIFICATE" in text else None
+
+
+def opened(address: str) -> bool:
+    """Whether an https address answers 200 within five seconds. No redirect is followed."""
+    return _answer(address) is not None
+
+
+def _answer(address: str) -> str | None:
     parts = urlsplit(address)
     if parts.scheme != "https" or not parts.hostname:
         return None
     context = ssl.create_default_context()
     connection = http.client.HTTPSConnection(parts.hostname, parts.port, timeout=SECONDS, context=context)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request("GET", parts.path or "/", headers={"Accept": "application/x-pem-file, text/plain, */*"})
+        connection.request("GET", target, headers={"Accept": "application/x-pem-file, text/plain, */*"})
         response = connection.getresponse()
         text = response.read(MAX_BYTES + 1).decode("ascii", "replace")
     except (OSError, http.client.HTTPException):
         return None
     finally:
         connection.close()
-    return text if response.status == 200 and len(text) <= MAX_BYTES and "BEGIN CERTIFICATE" in text else None
+    return text if response.status == 200 and len(text) <= MAX_BYTES else None

@@ -15,7 +15,7 @@ from webspool.ledger.client import Client
 from webspool.ledger.operations import Operation
 from webspool.records import Delivery, Headers, WebhookRequest, delivery_of, new_id
 from webspool.redaction import MASK, storable
-from webspool.signatures import Scheme, check
+from webspool.signatures import Scheme, Verdict, check
 from webspool.source import Source
 
 AT_ONCE = 500
@@ -30,6 +30,7 @@ UNREAD = frozenset(
     }
 )
 
+Judge = Callable[[Source, WebhookRequest, float], Verdict]
 Plan = Callable[[Source, Delivery], tuple[Sequence[dict[str, Any]], Sequence[tuple[str, str]]]]
 Answered = Iterator[tuple[str, str]]
 
@@ -103,11 +104,13 @@ class Operator:
         return {"id": delivery["id"], **answer}
 
     def _accept(self, refusal: Mapping[str, Any], today: Today, due_at: float | None) -> dict[str, Any]:
-        """A refused webhook becomes a delivery: its sender's proof is not asked for again, the operator vouches."""
+        """A refused webhook becomes a delivery when its proof fits today's secrets, or the operator vouches for it."""
         if why := _unusable(refusal, today):
             return _not_allowed(refusal, why)
         source, body = today.sources[refusal["source"]], refusal["body"] or b""
         request = WebhookRequest(refusal["method"], refusal["url"], Headers(map(tuple, refusal["headers"])), body)
+        if not today.vouched and (why := today.unproven(source, request, refusal["received_at"])):
+            return _not_allowed(refusal, f"{why}; if you know that it is its sender's: --vouch")
         event_id, event_type = _named(source, request)
         given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | {
             "event_id": event_id,
@@ -128,14 +131,28 @@ Replayed = Iterator[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The routing of the code as it is now: the sources by name, and which jobs a delivery starts."""
+    """The code and the secrets as they are now: the sources by name, which jobs a delivery starts, who is believed.
+
+    `vouched`: the operator takes the word of refused webhooks for true.
+    """
 
     sources: Mapping[str, Source]
     plan: Plan
+    judge: Judge
+    vouched: bool = False
 
     def jobs(self, source: Source, delivery: Delivery, due_at: float | None) -> list[dict[str, Any]]:
         planned, _ = self.plan(source, delivery)
         return [{"id": new_id("j"), "due_at": due_at} | job for job in planned]
+
+    def unproven(self, source: Source, request: WebhookRequest, received_at: float) -> str | None:
+        """Why a webhook is not its sender's, seen with today's secrets as if it arrived at that time, or None."""
+        if source.scheme.sends_secret:
+            return "what it was sent with as the secret is not kept, so that it cannot be checked again"
+        verdict = self.judge(source, request, received_at)
+        if verdict.reply is not None:
+            return "it only asks a question, which its sender has to ask again"
+        return None if verdict.accepted else f"it does not fit today's secrets either ({verdict.cause})"
 
 
 def spread(number: int, seconds: float) -> list[float]:

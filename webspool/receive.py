@@ -6,9 +6,9 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
 from pathlib import Path
@@ -16,19 +16,22 @@ from typing import Any, Protocol
 
 from webspool.addresses import within
 from webspool.answering import Answerer
-from webspool.certificates import Certificates
+from webspool.captured import CapturedSecrets
+from webspool.certificates import opened
 from webspool.disk import Disk, Room
-from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody, WebspoolError
+from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody
 from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
 from webspool.payloads import says_json
 from webspool.rates import Rate
 from webspool.records import Delivery, WebhookRequest, delivery_of, new_id
 from webspool.redaction import safe_headers, safe_url, storable
-from webspool.signatures import Verdict, certificate_wanted, check
+from webspool.signatures import Answer as Greeting
+from webspool.signatures import Verdict
 from webspool.source import Source
 from webspool.task import Task
 from webspool.telemetry import Say
+from webspool.verifier import Verifier
 
 INLINE_BYTES = 64 << 10
 KEPT_OF_A_REFUSAL_BYTES = 64 << 10
@@ -54,11 +57,11 @@ REFUSALS = {
     "timestamp_outside_window": (401, "The time of signing is too far from now."),
     "certificate_unavailable": (503, "The certificate to check with cannot be had; send it again."),
     "source_paused": (503, "The operator has paused this source; send it again later."),
+    "confirmation_failed": (503, "The subscription cannot be confirmed now; send it again."),
     "ledger_unavailable": (503, "Nothing was stored; send it again."),
 }
 
 
-Secrets = tuple[tuple[str, ...], tuple[str, ...]]
 Planned = tuple[dict[str, Any], ...]
 
 UNPROVEN = ("signature_missing", "signature_invalid", "timestamp_outside_window")
@@ -111,11 +114,11 @@ class Receiver:
         limits: Limits | None = None,
         answerer: Answerer | None = None,
     ) -> None:
-        self.ledger, self.resolve, self.bodies, self.max_body, self.say = ledger, resolve, bodies, max_body, say
-        self.public_url, self.disk, self.limits = public_url, disk, limits
-        self.answerer = answerer
-        self.certificates = Certificates()
-        self._secrets: dict[Source, Secrets] = {}
+        self.ledger, self.bodies, self.max_body, self.say, self.disk = ledger, bodies, max_body, say, disk
+        self.limits, self.answerer = limits, answerer
+        self.verifier = Verifier(resolve, say, public_url)
+        self.captured = CapturedSecrets(bodies.parent / "captured")
+        self.visit: Callable[[str], bool] = opened
 
     def turned_away(self, source: Source | None, remote: str | None) -> Away | None:
         """Why nothing is even read of a request from this address, or None. `source` None: nobody has the path."""
@@ -130,11 +133,11 @@ class Receiver:
             return self.refuse(source, "method_not_allowed", request, remote)
         if len(request.body) > self.cap(source):
             return self.refuse(source, "payload_too_large", request, remote)
-        verdict = self._judged(source, request)
+        verdict = self.verifier.judge(source, request, time.time())
         if not verdict.accepted:
             return self.refuse(source, verdict.cause or "signature_invalid", request, remote)
         if verdict.reply is not None:
-            return Reply(verdict.reply.status, {}, verdict.reply.headers, verdict.reply.body)
+            return self._greeted(source, verdict.reply)
         if request.method not in source.methods:  # this method is only for asking
             return self.refuse(source, "method_not_allowed", request, remote)
         if source.limit is not None and (wait := self._wait(source.name, source.limit)):
@@ -184,35 +187,22 @@ class Receiver:
         """The largest body this source takes, in bytes."""
         return self.max_body if source.max_body is None else source.max_body
 
-    def _judged(self, source: Source, request: WebhookRequest) -> Verdict:
-        secrets, tokens = self._secrets_of(source)
-        scheme, certificates = source.scheme, None
-        if scheme.certificate is not None and (address := certificate_wanted(scheme, request)) is not None:
-            if (text := self.certificates.get(address)) is None:
-                return Verdict(False, "certificate_unavailable")
-            certificates = {address: text}
-        addressed = self._addressed(source, request)
-        return check(scheme, secrets, addressed, time.time(), tokens=tokens, certificates=certificates)
-
-    def _secrets_of(self, source: Source) -> Secrets:
-        known = self._secrets.get(source)
-        if known is None:
+    def _greeted(self, source: Source, answer: Greeting) -> Reply:
+        """The answer to a sender's question, once what it brought is kept and what it wants opened is."""
+        if answer.captured is not None:
             try:
-                known = self._resolved(source.secrets), self._resolved(source.tokens)
-            except (WebspoolError, ValueError, OSError):
-                self.say("secret_unreadable", source=source.name)
-                return (), ()
-            self._secrets[source] = known
-        return known
+                self.captured.keep(source.name, answer.captured)
+            except OSError as fault:
+                return self._unavailable(source, fault)
+            self.say("secret_captured", source=source.name)
+        if answer.visit is not None and not self.visit(answer.visit):
+            self.say("subscription_unconfirmed", source=source.name)
+            return problem("confirmation_failed", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return Reply(answer.status, {}, answer.headers, answer.body)
 
-    def _resolved(self, references: Sequence[str]) -> tuple[str, ...]:
-        return tuple(self.resolve(reference) for reference in references)
-
-    def _addressed(self, source: Source, request: WebhookRequest) -> WebhookRequest:
-        """The request under the address that the sender knows, for a sender that signs it."""
-        if self.public_url is None or not source.scheme.reads_url:
-            return request
-        return replace(request, url=self.public_url.rstrip("/") + request.url)
+    def _unavailable(self, source: Source, fault: Exception) -> Reply:
+        self.say("ledger_unavailable", source=source.name, error=str(fault))
+        return problem("ledger_unavailable", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     def _accept(self, source: Source, request: WebhookRequest, verdict: Verdict, remote: str | None) -> Reply:
         event_type = self._type_of(source, request, verdict)
@@ -234,8 +224,7 @@ class Receiver:
         try:
             answer = self._store(delivery, arguments, request.body)
         except (LedgerUnavailable, LedgerRefused) as fault:
-            self.say("ledger_unavailable", source=source.name, error=str(fault))
-            return problem("ledger_unavailable", headers={"Retry-After": str(RETRY_AFTER_SECONDS)})
+            return self._unavailable(source, fault)
         if answer["status"] == "refused":
             return self.refuse(source, "source_paused", request, remote, wait=PAUSED_RETRY_AFTER_SECONDS)
         self._tell_stored(source, event_type, answer)

@@ -37,9 +37,11 @@ TROUBLES = frozenset(
         "output_lost",
         "rescue_postponed",
         "runner_broken",
+        "secret_captured",
         "secret_unreadable",
         "spool_file_left_alone",
         "spool_unusable",
+        "subscription_unconfirmed",
         "task_unknown",
         "thread_failed",
     }
@@ -77,6 +79,10 @@ def write_stderr(text: str) -> None:
         os.write(2, text.encode("utf-8", "backslashreplace"))
     except OSError:
         return
+
+
+def unheard(happening: str, /, **facts: Any) -> None:
+    """For who tells what it finds in another way."""
 
 
 def teller(process: str) -> Say:

@@ -13,11 +13,13 @@ from webspool.errors import WebspoolError
 COMMANDS = {
     "backup": "webspool.cli.storing:backup",
     "cancel": "webspool.cli.acting:cancel",
+    "captured": "webspool.cli.explaining:captured",
     "check": "webspool.cli.checking:check",
     "deliveries": "webspool.cli.reading:deliveries",
     "delivery": "webspool.cli.showing:delivery",
     "discard": "webspool.cli.acting:discard",
     "drain": "webspool.cli.deploying:drain",
+    "explain": "webspool.cli.explaining:explain",
     "failures": "webspool.cli.reading:failures",
     "first-steps": "webspool.cli.making:first_steps",
     "ini": "webspool.cli.serving:ini",

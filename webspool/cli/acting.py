@@ -30,6 +30,8 @@ from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.operate import Answered, Operator, Today
 from webspool.receive import plan_of
 from webspool.records import WAITING, State
+from webspool.telemetry import unheard
+from webspool.verifier import Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
 Results = Iterable[dict[str, Any]]
@@ -114,8 +116,12 @@ def _act_on_jobs(
 @filtered(*OF_WEBHOOKS)
 @spread_option
 @chosen_by_ids_or_filters
-def replay(spread_seconds: float, refused: bool, **given: Any) -> None:
-    """Start new jobs from stored deliveries by today's routing; a refusal (r_...) becomes a delivery first."""
+@click.option("--vouch", is_flag=True, help="Take refusals whose proof does not fit, or cannot be checked again.")
+def replay(spread_seconds: float, refused: bool, vouch: bool, **given: Any) -> None:
+    """Start new jobs from stored deliveries by today's routing.
+
+    A refusal (r_...) becomes a delivery first, if its proof fits today's secrets.
+    """
     if refused:
         refuse_filters_of_jobs(given)
     ids = _by_id(given | {"refused": refused}, "delivery", "refusal")
@@ -127,18 +133,20 @@ def replay(spread_seconds: float, refused: bool, **given: Any) -> None:
         return
     webhooks = [_webhook(config, each) for each in ids]
     operator = operator_of(config)
-    results = operator.replay(webhooks, _today(config), spread_seconds=spread_seconds)
+    results = operator.replay(webhooks, _today(config, vouch), spread_seconds=spread_seconds)
     _report((result | {"answer": result["status"]} for result in results), REPLAYED, given)
 
 
 def _webhook(config: Config, given: str) -> dict[str, Any]:
-    return reading.refusal(config, given) if given.startswith("r_") else reading.delivery(config, given)
+    found = reading.refusal(config, given) if given.startswith("r_") else reading.delivery(config, given)
+    return found | {"received_at": reading.seconds(found["received_at"])}
 
 
-def _today(config: Config) -> Today:
-    """The routing of the app as it is on disk; this alone imports the user's code."""
+def _today(config: Config, vouched: bool) -> Today:
+    """The routing of the app as it is on disk, and the secrets of today; this alone imports the user's code."""
     stand_in_for_uwsgi(config.directory)
-    return Today(load_app(config).extensions["webspool"].sources, plan_of)
+    judge = Verifier(config.secret, unheard, config.public_url).judge
+    return Today(load_app(config).extensions["webspool"].sources, plan_of, judge, vouched)
 
 
 # ── pause and resume ────────────────────────────────────────────────────────────────────────────────────────────

@@ -103,6 +103,11 @@ def _empty() -> apsw.Connection:
     return connection
 
 
+def seconds(written: str) -> float:
+    """Unix seconds of a time as `rfc3339` writes it."""
+    return datetime.fromisoformat(written).timestamp()
+
+
 def rfc3339(seconds: float | None) -> str | None:
     """A time in UTC with milliseconds."""
     if seconds is None:

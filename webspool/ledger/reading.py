@@ -14,7 +14,7 @@ from typing import Any
 
 from webspool.config import Config
 from webspool.errors import NotFound
-from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339
+from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339, seconds
 from webspool.ledger.standing import happenings, keeper, running_jobs, serving, status, unready, waiting_tasks
 from webspool.records import State
 
@@ -269,6 +269,7 @@ __all__ = [
     "refusals",
     "rfc3339",
     "running_jobs",
+    "seconds",
     "serving",
     "status",
     "unready",

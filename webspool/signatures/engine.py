@@ -149,12 +149,8 @@ def _proven(
 def _proven_once(
     way: Scheme, secrets: list[str], reading: Reading, now: float, certificates: Mapping[str, str]
 ) -> tuple[str | None, str]:
-    given = [value for place in way.places for value in reading.values(place)]
-    if not any(given):
-        return MISSING, ""
-    items = given if not way.separator else _items(way, given)
-    time = None if way.time is None else _time_text(way, items, reading)
-    if way.time is not None and time is None:
+    items, time = proof_and_time(way, reading)
+    if not any(items) or (way.time is not None and time is None):
         return MISSING, ""
     proofs = _bare(way.prefix.encode(), items)
     secret = next((each for each in secrets if _fits(way, each, reading, proofs, time, now, certificates)), None)
@@ -163,6 +159,13 @@ def _proven_once(
     if time is not None and not _in_window(way, time, now):
         return OUTSIDE, ""
     return None, secret
+
+
+def proof_and_time(way: Scheme, reading: Reading) -> tuple[list[bytes], bytes | None]:
+    """What stands where the proof may stand, in parts where it is a list, and the time of signing as it is written."""
+    given = [value for place in way.places for value in reading.values(place)]
+    items = given if not way.separator else _items(way, given)
+    return items, None if way.time is None else _time_text(way, items, reading)
 
 
 def _items(way: Scheme, given: list[bytes]) -> list[bytes]:
@@ -271,8 +274,7 @@ def _short(name: str) -> str:
 
 def _digest_id(way: Scheme, reading: Reading) -> str | None:
     """An id for an event without one: the same bytes signed at the same time are the same event."""
-    given = [value for place in way.places for value in reading.values(place)]
-    time = _time_text(way, _items(way, given) if way.separator else given, reading)
+    time = proof_and_time(way, reading)[1]
     if not time:
         return None
     return "sha256-" + hashlib.sha256(time + b"." + reading.request.body).hexdigest()
