@@ -32,6 +32,7 @@ Page = Callable[..., tuple[Any, InlineEngine]]
 def page(tmp_path: Path) -> Iterator[Page]:
     """Writes a page's files, named in the first line of each block, and loads the app into a test's engine."""
     modules, opened, tasks = set(sys.modules), [], dict(registry.tasks)
+    registry.tasks.clear()
 
     def load_page(name: str, app: str = "app:app") -> tuple[Any, InlineEngine]:
         for file, text in re.findall(

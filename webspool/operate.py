@@ -13,6 +13,7 @@ from typing import Any
 
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Operation
+from webspool.ledger.reader import seconds
 from webspool.records import Delivery, Headers, WebhookRequest, delivery_of, new_id
 from webspool.redaction import MASK, storable
 from webspool.signatures import Scheme, Verdict, check
@@ -109,7 +110,7 @@ class Operator:
             return _not_allowed(refusal, why)
         source, body = today.sources[refusal["source"]], refusal["body"] or b""
         request = WebhookRequest(refusal["method"], refusal["url"], Headers(map(tuple, refusal["headers"])), body)
-        if not today.vouched and (why := today.unproven(source, request, refusal["received_at"])):
+        if not today.vouched and (why := today.unproven(source, request, seconds(refusal["received_at"]))):
             return _not_allowed(refusal, f"{why}; if you know that it is its sender's: --vouch")
         event_id, event_type = _named(source, request)
         given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | {

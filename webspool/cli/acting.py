@@ -138,8 +138,7 @@ def replay(spread_seconds: float, refused: bool, vouch: bool, **given: Any) -> N
 
 
 def _webhook(config: Config, given: str) -> dict[str, Any]:
-    found = reading.refusal(config, given) if given.startswith("r_") else reading.delivery(config, given)
-    return found | {"received_at": reading.seconds(found["received_at"])}
+    return reading.refusal(config, given) if given.startswith("r_") else reading.delivery(config, given)
 
 
 def _today(config: Config, vouched: bool) -> Today:

@@ -12,7 +12,7 @@ from webspool.ledger.accounts import Visitor
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Operation
 from webspool.operate import Operator, Today
-from webspool.receive import plan_of
+from webspool.receive import Receiver, plan_of
 from webspool.records import new_id
 from webspool.source import Source
 from webspool.telemetry import Say
@@ -27,6 +27,8 @@ class House(Protocol):
     def client(self) -> Client: ...
     @property
     def sources(self) -> Mapping[str, Source]: ...
+    @property
+    def receiver(self) -> Receiver: ...
     @property
     def say(self) -> Say: ...
 
@@ -57,8 +59,8 @@ def operator() -> Operator:
 
 
 def today() -> Today:
-    """The routing of the code that this process runs."""
-    return Today(house().sources, plan_of)
+    """The routing and the secrets of the code that this process runs."""
+    return Today(house().sources, plan_of, house().receiver.verifier.judge)
 
 
 def call(verb: str, **given: Any) -> dict[str, Any]:
