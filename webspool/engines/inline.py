@@ -141,6 +141,7 @@ class InlineRunner:
     pid = 0
     start_time = 0
     generation = 1
+    retired: str | None = None
 
     def __init__(self) -> None:
         self.app: Any = None
