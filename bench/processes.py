@@ -48,11 +48,20 @@ def memory(pid: int) -> int:
     return 0
 
 
+def resident(pid: int) -> int:
+    """The memory (RSS) that the process holds, in bytes; 0 when it is gone."""
+    return _of_status(pid, "VmRSS:")
+
+
 def largest_memory(pid: int) -> int:
     """The most memory (RSS) that the process ever held, in bytes; 0 when it is gone."""
+    return _of_status(pid, "VmHWM:")
+
+
+def _of_status(pid: int, name: str) -> int:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
+            if line.startswith(name):
                 return int(line.split()[1]) * 1024
     return 0
 
@@ -63,13 +72,6 @@ def processor_seconds(pid: int) -> float:
         fields = _fields(pid)
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     return 0.0
-
-
-def name_of(pid: int) -> str:
-    """How the process calls itself: its command line, which uWSGI rewrites."""
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-    return ""
 
 
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> None:

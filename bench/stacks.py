@@ -33,8 +33,19 @@ def work(facts):
     began = time.time()
     if facts.get("sleep"):
         time.sleep(facts["sleep"])
+    while facts.get("gate") and not os.path.exists(facts["gate"]):
+        time.sleep(0.001)
     line = "%s %017.6f %017.6f %07d\\n" % (facts["sent"], began, time.time(), os.getpid())
     os.write(TOLD, line.encode())
+
+
+def orders(given):
+    for number in range(given["count"]):
+        if given["at"] is None:
+            yield given["facts"], None
+            continue
+        at = given["at"] + given["spread"] * number / given["count"]
+        yield {**given["facts"], "sent": "%017.6f" % at}, at
 """
 
 LINE_BYTES = 17 * 2 + 7 + 17 + 4
@@ -75,7 +86,7 @@ class Stack:
         return self.processes[-1]
 
     def _write_files(self) -> None:
-        self.directory.mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         (self.directory / "my_spools").mkdir(mode=0o700)
         for name, text in {"probe.py": PROBE, **self.peer.files}.items():
             path = self.directory / name
@@ -147,9 +158,11 @@ class Stack:
         """One webhook. Raises OSError when it is not accepted."""
         post(self.port, webhook(self.peer.hook, json.dumps(payload).encode(), "ready"))
 
-    def spool(self, facts: Mapping[str, Any], *, count: int = 1, at: float | None = None) -> None:
-        """Let the stack's own code order jobs (webspool and the bare spooler can)."""
-        body = json.dumps({"facts": facts, "count": count, "at": at}).encode()
+    def spool(self, facts: Mapping[str, Any], *, count: int = 1, at: float | None = None, spread: float = 0.0) -> None:
+        """Let the stack's own code order jobs (webspool's and the bare spooler's can), due from `at` on over `spread`
+        seconds; a job that is due at a time carries it as `sent`.
+        """
+        body = json.dumps({"facts": facts, "count": count, "at": at, "spread": spread}).encode()
         head = (
             f"POST /spool HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
         )

@@ -18,11 +18,10 @@ def hook():
 
 @app.post("/spool")
 def spool():
-    given = request.get_json()
-    order = {b"payload": json.dumps(given["facts"]).encode()}
-    if given.get("at"):
-        order[b"at"] = str(int(given["at"])).encode()
-    for _ in range(given.get("count", 1)):
+    for facts, at in probe.orders(request.get_json()):
+        order = {b"payload": json.dumps(facts).encode()}
+        if at:
+            order[b"at"] = str(int(at)).encode()
         keep(uwsgi.spool(order))
     return {"ok": True}, 202
 

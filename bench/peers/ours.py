@@ -35,8 +35,9 @@ hooks.add(Source("noop", verify="github", secrets=["literal:bench"], on={"push":
 @app.post("/spool")
 def spool():
     given = request.get_json()
-    orders = [(given["facts"], given.get("at"))] * given.get("count", 1)
-    return [work.options(at=at).spool(facts=facts).id for facts, at in orders]
+    for facts, at in probe.orders(given):
+        work.options(at=at).spool(facts=facts)
+    return {"ok": True}, 202
 """
 
 INI = """[uwsgi]

@@ -34,6 +34,14 @@ class Reader:
     def one(self, name: str, /, **values: Any) -> dict[str, Any] | None:
         return next(iter(self.all(name, **values)), None)
 
+    def column(self, sql: str, values: dict[str, Any]) -> list[Any]:
+        """The first column of a statement put together of named ones."""
+        return [row[0] for row in self._connection.execute(sql, values)]
+
+    def fits(self, text: str, pattern: str) -> bool:
+        """Whether a text fits a pattern, as lists mean it (SQLite's GLOB)."""
+        return bool(self.column("SELECT :text GLOB :pattern", {"text": text, "pattern": pattern})[0])
+
     def _body_holds(self, *given: Any) -> int:
         """For statements: whether the file of a delivery's body holds a text."""
         delivery, text = given

@@ -8,48 +8,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from webspool.config import Config
 from webspool.errors import NotFound
+from webspool.ledger.paging import PAGE, Filters, found_deliveries, found_jobs, narrowed
 from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339, seconds
 from webspool.ledger.standing import happenings, keeper, running_jobs, serving, status, unready, waiting_tasks
-from webspool.records import State
 
 Found = dict[str, Any]
 
-PAGE = 500
 SPENT = re.compile(r"^\d+ of \d+ attempts spent: ")
-
-
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """Which jobs, deliveries or refusals: each given field narrows. Times are Unix seconds, `until` excluded.
-
-    `type` is a pattern (`push*`); `error` and `text` are looked for inside (the error; arguments and payload).
-    `after`, `upto` and `down_to` are numbers (`seq`): older than that one, not newer, not older.
-    """
-
-    states: Sequence[State] = ()
-    task: str | None = None
-    source: str | None = None
-    type: str | None = None
-    since: float | None = None
-    until: float | None = None
-    error: str | None = None
-    text: str | None = None
-    after: int | None = None
-    upto: int | None = None
-    down_to: int | None = None
-    limit: int = PAGE
-
-    def values(self) -> dict[str, Any]:
-        """What is bound in the statements. Stored JSON may spell text with escapes, so both forms are looked for."""
-        escaped = None if self.text is None else json.dumps(self.text)[1:-1]
-        names = ("task", "source", "type", "since", "until", "error", "text", "after", "upto", "down_to")
-        return {name: getattr(self, name) for name in names} | {"escaped": escaped}
 
 
 Page = Callable[[Config, Filters], list[Found]]
@@ -78,12 +49,16 @@ def position(config: Config, kind: str, given: str) -> int:
 
 def jobs(config: Config, filters: Filters) -> list[Found]:
     """A page of jobs."""
-    return [_job(row) for row in _listed(config, "jobs", "job", filters)]
+    return [_job(row) for row in _jobs(config, "jobs", filters)]
 
 
 def job_ids(config: Config, filters: Filters) -> list[Found]:
     """A page of jobs, their `seq` and `id` only."""
-    return _listed(config, "job_ids", "job", filters)
+    return _jobs(config, "job_ids", filters)
+
+
+def _jobs(config: Config, statement: str, filters: Filters) -> list[Found]:
+    return read(config, lambda reader: _page(reader, statement, "job", found_jobs(reader, filters)))
 
 
 def job(config: Config, job_id: str) -> Found:
@@ -126,7 +101,7 @@ def deliveries(config: Config, filters: Filters) -> list[Found]:
     """A page of deliveries, each with its jobs' states. `states`, `task` and `error` ask for such a job of it."""
 
     def work(reader: Reader) -> list[Found]:
-        rows = _rows(reader, "deliveries", "delivery", filters)
+        rows = _page(reader, "deliveries", "delivery", found_deliveries(reader, filters))
         return [_timed(row) | {"jobs": reader.all("jobs_of_delivery", delivery=row["id"])} for row in rows]
 
     return read(config, work)
@@ -144,7 +119,9 @@ def delivery(config: Config, delivery_id: str) -> Found:
 
 def refusals(config: Config, filters: Filters) -> list[Found]:
     """A page of refused webhooks; `error` looks into the cause."""
-    return [_timed(row) for row in _listed(config, "refusals", "refusal", filters)]
+    where = joined(narrowed("refusal", filters)) + _space(STATEMENTS["refusal_order"])
+    rows = read(config, lambda reader: reader.all("refusals", where, **filters.values(), limit=filters.limit))
+    return [_timed(row) for row in rows]
 
 
 def refusal(config: Config, refusal_id: str) -> Found:
@@ -179,8 +156,10 @@ def _body_of_file(path: Path) -> bytes | None:
 
 def failures(config: Config, filters: Filters) -> list[Found]:
     """What goes wrong, most jobs first: by task and first line of the error, the dead and those that try again."""
-    where = "".join(f" AND {fragment}" for fragment in narrowed("job", filters)) + _space(STATEMENTS["failure_order"])
-    rows = read(config, lambda reader: reader.all("failures", where, **filters.values()))
+    statement = "failures_with_delivery" if filters.of_deliveries else "failures"
+    fragments = narrowed("job", filters)
+    where = "".join(f" AND {fragment}" for fragment in fragments) + _space(STATEMENTS["failure_order"])
+    rows = read(config, lambda reader: reader.all(statement, where, **filters.values()))
     groups: dict[tuple[str, str], Found] = {}
     for row in rows:
         _add_failure(groups, row)
@@ -205,33 +184,10 @@ def first_line(text: str) -> str:
 # ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _listed(config: Config, statement: str, kind: str, filters: Filters) -> list[Found]:
-    return read(config, lambda reader: _rows(reader, statement, kind, filters))
-
-
-def _rows(reader: Reader, statement: str, kind: str, filters: Filters) -> list[Found]:
-    where = joined(narrowed(kind, filters)) + _space(STATEMENTS[f"{kind}_order"])
-    return reader.all(statement, where, **filters.values(), limit=filters.limit)
-
-
-def narrowed(kind: str, filters: Filters) -> list[str]:
-    """The fragments of the fields that are given."""
-    given = [name for name, value in filters.values().items() if value is not None and name != "escaped"]
-    found = [STATEMENTS[name] for each in given if (name := f"{kind}_where_{each}") in STATEMENTS]
-    if kind == "job" and filters.states:
-        found.append(_in_states(filters.states))
-    if kind == "delivery" and (of_jobs := _of_jobs(filters)):
-        found.append(STATEMENTS["delivery_with_job"].format(job=" AND ".join(of_jobs)))
-    return found
-
-
-def _of_jobs(filters: Filters) -> list[str]:
-    return narrowed("job", Filters(states=filters.states, task=filters.task, error=filters.error))
-
-
-def _in_states(states: Sequence[State]) -> str:
-    """Written out, not bound: only so can SQLite use the indexes that hold one state."""
-    return f"job.state IN ({', '.join(repr(State(state).value) for state in states)})"
+def _page(reader: Reader, statement: str, kind: str, seqs: list[int]) -> list[Found]:
+    """The rows of a page that has been found."""
+    where = _where(kind, ["page"]) + _space(STATEMENTS[f"{kind}_order"])
+    return reader.all(statement, where, page=json.dumps(seqs), limit=len(seqs))
 
 
 def _where(kind: str, names: Sequence[str]) -> str:

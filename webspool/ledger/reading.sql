@@ -1,4 +1,5 @@
--- Statements of readers. Those named `..._where_...` are fragments, joined by AND after the list they narrow.
+-- Statements of readers. Those named `..._where_...` are fragments, joined by AND after the list they narrow; those
+-- named `..._found_...` find the pages of lists in their several ways, see paging.py, and names in braces are filled in.
 
 -- name: counters
 SELECT name, value FROM counter
@@ -26,7 +27,12 @@ WHERE attempt.ended_at IS NULL AND process.instance = :instance ORDER BY attempt
 SELECT name, since AS since_at, actor FROM pause ORDER BY since
 
 -- name: waiting_tasks
-SELECT task, count(*) AS jobs FROM job WHERE state IN ('scheduled', 'queued', 'blocked', 'running') GROUP BY task
+SELECT task, count(*) AS jobs FROM (
+    SELECT task FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'
+    UNION ALL SELECT task FROM job INDEXED BY job_queued WHERE state = 'queued'
+    UNION ALL SELECT task FROM job INDEXED BY job_blocked WHERE state = 'blocked'
+    UNION ALL SELECT task FROM job INDEXED BY job_running WHERE state = 'running')
+GROUP BY task
 
 -- name: unknown_tasks
 SELECT substr(blocked_on, 9) AS task, count(*) AS jobs FROM job
@@ -45,7 +51,38 @@ FROM job LEFT JOIN delivery ON delivery.id = job.delivery
 SELECT seq FROM job WHERE id = :id
 
 -- name: job_ids
-SELECT job.seq, job.id FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+SELECT job.seq, job.id FROM job
+
+-- name: job_found_any
+SELECT job.{what} FROM job WHERE true
+
+-- name: job_found_any_with_delivery
+SELECT job.{what} FROM job LEFT JOIN delivery ON delivery.id = job.delivery WHERE true
+
+-- name: job_found_in_state
+SELECT job.{what} FROM job INDEXED BY job_{state} WHERE job.state = '{state}'
+
+-- name: job_found_in_state_with_delivery
+SELECT job.{what} FROM job INDEXED BY job_{state} LEFT JOIN delivery ON delivery.id = job.delivery
+WHERE job.state = '{state}'
+
+-- name: job_found_with_error
+SELECT job.{what} FROM job INDEXED BY job_with_error WHERE job.error IS NOT NULL
+
+-- name: job_found_with_error_with_delivery
+SELECT job.{what} FROM job INDEXED BY job_with_error LEFT JOIN delivery ON delivery.id = job.delivery
+WHERE job.error IS NOT NULL
+
+-- name: job_found_by_delivery
+SELECT job.seq FROM delivery INDEXED BY delivery_by_type CROSS JOIN job INDEXED BY job_by_delivery
+                                                                     ON job.delivery = delivery.id
+WHERE delivery.source = :kind_source AND delivery.event_type IS :kind_type
+
+-- name: job_where_page
+job.seq IN (SELECT value FROM json_each(:page))
+
+-- name: job_where_near
+job.seq > :near
 
 -- name: job_where_id
 job.id = :id
@@ -60,10 +97,14 @@ job.source = :source
 delivery.event_type GLOB :type
 
 -- name: job_where_since
-job.created_at >= :since
+job.created_at >= :since AND job.seq > coalesce((
+    SELECT max(seq) FROM job INDEXED BY job_sampled WHERE seq % 64 = 0 AND seq < coalesce((
+        SELECT min(seq) FROM job INDEXED BY job_sampled WHERE seq % 64 = 0 AND created_at >= :since), 1 << 62)), 0)
 
 -- name: job_where_until
-job.created_at < :until
+job.created_at < :until AND job.seq < coalesce((
+    SELECT min(seq) FROM job INDEXED BY job_sampled WHERE seq % 64 = 0 AND seq > coalesce((
+        SELECT max(seq) FROM job INDEXED BY job_sampled WHERE seq % 64 = 0 AND created_at < :until), 0)), 1 << 62)
 
 -- name: job_where_error
 instr(lower(job.error), lower(:error))
@@ -117,10 +158,16 @@ delivery.source = :source
 delivery.event_type GLOB :type
 
 -- name: delivery_where_since
-delivery.received_at >= :since
+delivery.received_at >= :since AND delivery.seq > coalesce((
+    SELECT max(seq) FROM delivery INDEXED BY delivery_sampled WHERE seq % 64 = 0 AND seq < coalesce((
+        SELECT min(seq) FROM delivery INDEXED BY delivery_sampled WHERE seq % 64 = 0 AND received_at >= :since),
+        1 << 62)), 0)
 
 -- name: delivery_where_until
-delivery.received_at < :until
+delivery.received_at < :until AND delivery.seq < coalesce((
+    SELECT min(seq) FROM delivery INDEXED BY delivery_sampled WHERE seq % 64 = 0 AND seq > coalesce((
+        SELECT max(seq) FROM delivery INDEXED BY delivery_sampled WHERE seq % 64 = 0 AND received_at < :until), 0)),
+    1 << 62)
 
 -- name: delivery_where_text
 (instr(delivery.body, CAST(:text AS BLOB)) OR instr(delivery.body, CAST(:escaped AS BLOB))
@@ -138,8 +185,45 @@ delivery.seq >= :down_to
 -- name: delivery_newest
 SELECT max(seq) AS seq FROM delivery
 
--- name: delivery_with_job
-delivery.id IN (SELECT job.delivery FROM job WHERE job.delivery IS NOT NULL AND {job})
+-- name: delivery_found_any
+SELECT delivery.seq FROM delivery WHERE true
+
+-- name: delivery_found_of_kind
+SELECT delivery.seq FROM delivery INDEXED BY delivery_by_type
+WHERE delivery.source = :kind_source AND delivery.event_type IS :kind_type
+
+-- name: delivery_sources
+WITH RECURSIVE each(source) AS (
+    SELECT min(source) FROM delivery
+    UNION ALL SELECT (SELECT min(source) FROM delivery WHERE source > each.source) FROM each
+    WHERE each.source IS NOT NULL)
+SELECT source FROM each WHERE source IS NOT NULL LIMIT :most
+
+-- name: delivery_types
+WITH RECURSIVE each(type) AS (
+    SELECT min(event_type) FROM delivery WHERE source = :source
+    UNION ALL SELECT (SELECT min(event_type) FROM delivery WHERE source = :source AND event_type > each.type) FROM each
+    WHERE each.type IS NOT NULL)
+SELECT type FROM each WHERE type IS NOT NULL LIMIT :most
+
+-- name: delivery_count_of_kind
+SELECT count(*) AS number FROM (
+    SELECT 1 FROM delivery WHERE source = :kind_source AND event_type IS :kind_type LIMIT :most)
+
+-- name: job_count_of_task
+SELECT count(*) AS number FROM (SELECT 1 FROM job WHERE task = :task LIMIT :most)
+
+-- name: delivery_where_page
+delivery.seq IN (SELECT value FROM json_each(:page))
+
+-- name: delivery_where_near
+delivery.seq > :near
+
+-- name: delivery_where_has_job
+EXISTS (SELECT 1 FROM job INDEXED BY job_by_delivery WHERE job.delivery = delivery.id AND {job})
+
+-- name: delivery_where_is_of_jobs
+delivery.id IN ({jobs})
 
 -- name: delivery_more
 SELECT headers, body, body_file FROM delivery WHERE id = :id
@@ -191,7 +275,15 @@ SELECT job.task, job.error, job.state = 'dead' AS dead, count(*) AS jobs,
        min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
        max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at,
        max(job.id) AS example
-FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+FROM job INDEXED BY job_with_error
+WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
+
+-- name: failures_with_delivery
+SELECT job.task, job.error, job.state = 'dead' AS dead, count(*) AS jobs,
+       min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
+       max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at,
+       max(job.id) AS example
+FROM job INDEXED BY job_with_error LEFT JOIN delivery ON delivery.id = job.delivery
 WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
 
 -- name: failure_order
@@ -240,12 +332,6 @@ SELECT name, role FROM token WHERE digest = :digest
 -- name: session
 SELECT session.user, user.role, (SELECT count(*) FROM user) AS users
 FROM session LEFT JOIN user ON user.name = session.user WHERE session.id = :id AND session.begun_at >= :since
-
--- name: job_count
-SELECT count(*) AS jobs FROM (SELECT 1 FROM job LEFT JOIN delivery ON delivery.id = job.delivery
-
--- name: job_count_end
- LIMIT :limit)
 
 -- name: job_created
 SELECT created_at AS at FROM job WHERE seq <= :seq ORDER BY seq DESC LIMIT 1

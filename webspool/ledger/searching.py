@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, replace
 
 from webspool.config import Config
-from webspool.ledger.reader import STATEMENTS, Reader, read, rfc3339
-from webspool.ledger.reading import Filters, Found, Page, deliveries, jobs, joined, narrowed, refusals
-from webspool.records import State
+from webspool.ledger.paging import found_jobs
+from webspool.ledger.reader import Reader, read, rfc3339
+from webspool.ledger.reading import Filters, Found, Page, deliveries, jobs, refusals
 
 FIRST_WINDOW, WIDEST_WINDOW = 2_000, 200_000
 SEARCH_SECONDS = 0.25
@@ -59,11 +59,8 @@ def find(config: Config, kind: str, filters: Filters, *, seconds: float = SEARCH
 
 
 def _scans(filters: Filters) -> bool:
-    """Whether finding these may mean looking at all; by task or by an indexed state it does not."""
-    states = set(filters.states) - {State.CANCELLED, State.DEAD, State.RUNNING}
-    fields = (filters.source, filters.type, filters.since, filters.until, filters.error, filters.text)
-    alone = len(filters.states) <= 1 and not (filters.states and filters.task)
-    return bool(states) or not alone or any(field is not None for field in fields)
+    """Whether finding these may mean looking at all: nothing knows where a text is, and a type may be a pattern."""
+    return filters.text is not None or filters.type is not None
 
 
 def _cut(found: list[Found], limit: int) -> Search:
@@ -93,8 +90,7 @@ def count_jobs(config: Config, filters: Filters, most: int = COUNTED_AT_MOST) ->
         if len(filters.states) == 1 and filters == Filters(states=filters.states, limit=filters.limit):
             counted = {row["name"]: row["value"] for row in reader.all("counters")}
             return min(int(counted.get(f"jobs.{filters.states[0]}", 0)), most)
-        where = joined(narrowed("job", filters)) + f" {STATEMENTS['job_count_end']}"
-        return int(reader.all("job_count", where, **filters.values(), limit=most)[0]["jobs"])
+        return len(found_jobs(reader, replace(filters, limit=most)))
 
     return read(config, work)
 

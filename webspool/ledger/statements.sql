@@ -105,7 +105,7 @@ SELECT id, task, source, key, due_at FROM job WHERE state = 'blocked' AND blocke
 ORDER BY priority DESC, due_at, seq LIMIT :most
 
 -- name: queued_by_task
-SELECT id, task, source, key, due_at FROM job WHERE state = 'queued' AND task = :task
+SELECT id, task, source, key, due_at FROM job INDEXED BY job_queued WHERE state = 'queued' AND task = :task
 
 -- name: queued_by_source
 SELECT id, task, source, key, due_at FROM job WHERE state = 'queued' AND source = :source
@@ -114,7 +114,7 @@ SELECT id, task, source, key, due_at FROM job WHERE state = 'queued' AND source 
 SELECT id, task, source, key, due_at FROM job WHERE state = 'queued'
 
 -- name: running_by_task
-SELECT id FROM job WHERE state = 'running' AND task = :task
+SELECT id FROM job INDEXED BY job_running WHERE state = 'running' AND task = :task
 
 -- name: next_unknown
 SELECT blocked_on FROM job WHERE state = 'blocked' AND blocked_on > :after AND blocked_on < 'unknown;'
@@ -256,7 +256,9 @@ UPDATE job SET due_at = due_at + :by WHERE state = 'scheduled' AND number > 0 AN
 
 -- name: shift_waiting
 UPDATE job SET due_at = :now WHERE seq IN (
-    SELECT seq FROM job WHERE state IN ('queued', 'blocked') AND due_at > :now ORDER BY seq LIMIT :most)
+    SELECT seq FROM job INDEXED BY job_queued WHERE state = 'queued' AND due_at > :now
+    UNION ALL SELECT seq FROM job INDEXED BY job_blocked WHERE state = 'blocked' AND due_at > :now
+    ORDER BY seq LIMIT :most)
 
 -- name: deliveries_with_spare_bodies
 SELECT seq, id, body_file, body_size,
