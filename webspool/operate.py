@@ -96,6 +96,8 @@ class Operator:
         source = today.sources.get(delivery["source"])
         if source is None:
             return _not_allowed(delivery, f"today's app has no source {delivery['source']}")
+        if delivery["body"] is None and delivery["body_size"]:
+            return _not_allowed(delivery, "its body is no longer kept")
         stored = {**delivery, "event_type": delivery["type"]}
         jobs = today.jobs(source, delivery_of(delivery["id"], stored, delivery["body"] or b""), due_at)
         if not jobs:

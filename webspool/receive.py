@@ -119,6 +119,7 @@ class Receiver:
         self.verifier = Verifier(resolve, say, public_url)
         self.captured = CapturedSecrets(bodies.parent / "captured")
         self.visit: Callable[[str], bool] = opened
+        self._retention_told: set[Source] = set()
 
     def turned_away(self, source: Source | None, remote: str | None) -> Away | None:
         """Why nothing is even read of a request from this address, or None. `source` None: nobody has the path."""
@@ -219,12 +220,15 @@ class Receiver:
             "body_file": len(request.body) > INLINE_BYTES,
             "redelivery": source.redelivery,
         }
+        if source not in self._retention_told:  # the keeper does not know app.py: it hears by the first webhook
+            arguments["keep"] = [source.keep_days, source.keep_body_days]
         delivery = new_id("d")
         arguments["jobs"] = self._jobs(source, delivery, arguments, request)
         try:
             answer = self._store(delivery, arguments, request.body)
         except (LedgerUnavailable, LedgerRefused) as fault:
             return self._unavailable(source, fault)
+        self._retention_told.add(source)
         if answer["status"] == "refused":
             return self.refuse(source, "source_paused", request, remote, wait=PAUSED_RETRY_AFTER_SECONDS)
         self._tell_stored(source, event_type, answer)

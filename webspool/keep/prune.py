@@ -53,6 +53,8 @@ class Pruner:
         self._next_sweep = 0.0
         self._gone = Gone()
         self._tx: Transaction | None = None
+        self._by_source: list[Row] = []
+        self._kept_days: dict[str, float] = {}
 
     def bite(self, tx: Transaction) -> Gone:
         """Delete for at most five milliseconds; what it names is to be cleaned away after the commit."""
@@ -85,8 +87,14 @@ class Pruner:
 
     def _round(self) -> Iterator[None]:
         """One way through everything; each step is a row looked at."""
+        self._kept_days = self._learn()
         yield from self._jobs()
         yield from self._deliveries()
+        for source, days, body_days in self._by_source:
+            if days is not None and days < self.retention.days:
+                yield from self._of_source(source, days)
+            if body_days is not None:
+                yield from self._bodies_of(source, body_days)
         self.tx.run("delete_old_refusals", before=self.tx.now - self.retention.refusal_days * DAY, most=500)
         copies_before = self.tx.now - self.retention.event_key_days * DAY
         self.tx.run("delete_old_redeliveries", before=copies_before, most=500)
@@ -105,15 +113,22 @@ class Pruner:
                 if row[3] > self.tx.now - self.retention.days * DAY:
                     return
                 if row[2] in FINISHED:
-                    self._delete_job(row[1], row[2])
+                    self._delete_job(row[1], row[2], self._kept(row[2], row[4]))
                 yield
 
-    def _kept(self, state: str) -> float:
-        return (self.retention.dead_days if state == State.DEAD else self.retention.days) * DAY
+    def _learn(self) -> dict[str, float]:
+        """What sources say themselves; a source's days hold for its dead jobs too."""
+        self._by_source = self.tx.all("retentions")
+        return {source: days for source, days, _ in self._by_source if days is not None}
 
-    def _delete_job(self, job: str, state: str) -> None:
+    def _kept(self, state: str, source: str | None) -> float:
+        """For how many seconds."""
+        usual = self.retention.dead_days if state == State.DEAD else self.retention.days
+        return (usual if source is None else self._kept_days.get(source, usual)) * DAY
+
+    def _delete_job(self, job: str, state: str, kept: float) -> None:
         """Only as it was read: between two bites an operator may have sent it into a new round."""
-        if not self.tx.run("delete_old_job", id=job, state=state, before=self.tx.now - self._kept(state)):
+        if not self.tx.run("delete_old_job", id=job, state=state, before=self.tx.now - kept):
             return
         self._gone.jobs += 1
         self._gone.attempts += [attempt for (attempt,) in self.tx.all("attempts_of", job=job)]
@@ -127,11 +142,40 @@ class Pruner:
                 after = row[0]
                 if row[2] > self.tx.now - self.retention.days * DAY:
                     return
-                self._delete_delivery(row)
+                if row[2] <= self.tx.now - self._kept(State.SUCCEEDED, row[4]):
+                    self._delete_delivery(row)
                 yield
 
+    def _of_source(self, source: str, days: float) -> Iterator[None]:
+        """What a source keeps for a shorter time than the instance."""
+        for row in self._oldest_of(source, days):
+            for job, _, state in self.tx.all("jobs_of_delivery", delivery=row[1]):
+                if state in FINISHED:
+                    self._delete_job(job, state, days * DAY)
+            self._delete_delivery(row)
+            yield
+
+    def _bodies_of(self, source: str, days: float) -> Iterator[None]:
+        """Bodies that have served their time; one whose job may still run stays."""
+        for row in self._oldest_of(source, days):
+            if row[5] and all(state in FINISHED for *_, state in self.tx.all("jobs_of_delivery", delivery=row[1])):
+                self.tx.run("drop_body", id=row[1])
+                if row[3]:
+                    self._gone.bodies.append(row[1])
+            yield
+
+    def _oldest_of(self, source: str, days: float) -> Iterator[Row]:
+        """The source's deliveries that are older than that, oldest first."""
+        after = 0
+        while rows := self.tx.all("oldest_of_source", source=source, after=after, most=ROWS_AT_ONCE):
+            for row in rows:
+                after = row[0]
+                if row[2] > self.tx.now - days * DAY:
+                    return
+                yield row
+
     def _delete_delivery(self, row: Row) -> None:
-        _, delivery, _, body_file = row
+        delivery, body_file = row[1], row[3]
         if not self.tx.run("delete_jobless_delivery", id=delivery):
             return
         self._gone.deliveries += 1

@@ -52,9 +52,11 @@ def retry(tx: Transaction, job: str, delay_seconds: float = 0.0) -> str:
     row = tx.one("job_by_id", id=job)
     if row is None:
         return "not_found"
-    _, task, source, state, _, _, _, key, _, _ = row
+    _, task, source, state, _, _, _, key, _, delivery = row
     if state not in (State.DEAD, State.CANCELLED, State.SCHEDULED):
         return f"not_allowed: it is {state}"
+    if delivery is not None and tx.one("body_is_gone", id=delivery):
+        return "not_allowed: the body of its delivery is no longer kept"
     due_at = tx.now + delay_seconds
     if state in FINISHED:
         tx.run("begin_new_round", id=job)

@@ -36,6 +36,8 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
     status = _standing(tx, given)
     if not _insert_delivery(tx, operation, status):
         return _accepted_before(tx, operation)
+    if "keep" in given:
+        _learn_retention(tx, given["source"], *given["keep"])
     tx.count("deliveries.accepted")
     tx.happened.append((f"source:{given['source']}", "accepted", None))
     if status == "ignored":
@@ -80,6 +82,14 @@ def _insert_delivery(tx: Transaction, operation: Operation, status: str) -> int:
     )
 
 
+def _learn_retention(tx: Transaction, source: str, keep_days: float | None, keep_body_days: float | None) -> None:
+    """For how long a source wants its webhooks kept; None, None: as long as all others."""
+    if keep_days is None and keep_body_days is None:
+        tx.run("delete_retention", source=source)
+    else:
+        tx.run("set_retention", source=source, keep_days=keep_days, keep_body_days=keep_body_days)
+
+
 def _accepted_before(tx: Transaction, operation: Operation) -> Answer:
     row = tx.one("delivery_status", id=operation.id)
     mine = {job["id"] for job in operation.arguments["jobs"]}
@@ -96,9 +106,8 @@ def _duplicate(tx: Transaction, operation: Operation, delivery: str) -> Answer:
     tx.count("deliveries.duplicates")
     tx.happened.append((f"source:{given['source']}", "duplicate", None))
     dead = [job["id"] for job in _jobs_of(tx, delivery) if job["state"] == State.DEAD]
-    again = dead if given.get("redelivery") != "ignore" else []
-    for job in again:
-        actions.retry(tx, job)
+    wanted = dead if given.get("redelivery") != "ignore" else []
+    again = [job for job in wanted if actions.retry(tx, job) == "done"]
     answer = {"status": "retried" if again else "duplicate", "delivery": delivery, "jobs": _jobs_of(tx, delivery)}
     told = {"verb": "redeliver", "delivery": delivery, "jobs": again, "actor": f"source:{given['source']}"}
     return actions.recorded(tx, operation.id, told, answer)
@@ -156,7 +165,7 @@ def replay(tx: Transaction, operation: Operation) -> Answer:
     if row is None:
         return Answer({"status": "not_found", "delivery": given["delivery"], "jobs": []})
     if row[8] is None and not row[9] and row[10]:
-        why = "its body is no longer kept: it went when the disk was low"
+        why = "its body is no longer kept: it went by its source's keep_body_days, or when the disk was low"
         return Answer({"status": f"not_allowed: {why}", "delivery": None, "jobs": []})
     old = {job["task"]: job["id"] for job in _jobs_of(tx, given["delivery"])}
     linked = [job | {"parent": old.get(job["task"])} for job in given["jobs"]]

@@ -19,14 +19,14 @@ class Refusals:
     """Refusals between two seconds; strangers do not drive the writer."""
 
     def __init__(self) -> None:
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
         self._last: deque[tuple[float, Operation]] = deque(maxlen=WRITTEN_AT_ONCE)
 
     def add(self, operations: Iterable[Operation]) -> None:
         for operation in operations:
             if not operation.arguments.keys() >= FIELDS:
                 continue
-            self._counts[f"source:{operation.arguments['source']}"] += 1
+            self._counts[(operation.arguments["source"], operation.arguments["cause"])] += 1
             self._last.append((time.time(), operation))
 
     def flush(self, tx: Transaction) -> None:
@@ -37,8 +37,9 @@ class Refusals:
         counts, last = self._counts, self._last
         self._counts, self._last = Counter(), deque(maxlen=WRITTEN_AT_ONCE)
         tx.count("deliveries.refused", counts.total())
-        for name, number in counts.items():
-            tx.happened += [(name, "refused", None)] * number
+        for (source, cause), number in counts.items():
+            tx.count(f"refused.{source}.{cause}", number)
+            tx.happened += [(f"source:{source}", "refused", None)] * number
         for at, operation in last:
             given = operation.arguments
             values = given | {"id": operation.id, "at": at, "headers": json.dumps(given["headers"])}

@@ -229,7 +229,7 @@ INSERT INTO counter (name, value) VALUES (:name, :change)
 ON CONFLICT (name) DO UPDATE SET value = value + excluded.value
 
 -- name: oldest_jobs
-SELECT seq, id, state, created_at FROM job WHERE seq > :after ORDER BY seq LIMIT :most
+SELECT seq, id, state, created_at, source FROM job WHERE seq > :after ORDER BY seq LIMIT :most
 
 -- name: attempts_of
 SELECT id FROM attempt WHERE job = :job
@@ -241,7 +241,24 @@ DELETE FROM attempt WHERE job = :job
 DELETE FROM job WHERE id = :id AND state = :state AND finished_at < :before
 
 -- name: oldest_deliveries
-SELECT seq, id, received_at, body_file FROM delivery WHERE seq > :after ORDER BY seq LIMIT :most
+SELECT seq, id, received_at, body_file, source FROM delivery WHERE seq > :after ORDER BY seq LIMIT :most
+
+-- name: oldest_of_source
+SELECT seq, id, received_at, body_file, source, body_file = 1 OR (body IS NOT NULL AND body_size > 0) FROM delivery
+WHERE source = :source AND seq > :after ORDER BY seq LIMIT :most
+
+-- name: retentions
+SELECT source, keep_days, keep_body_days FROM retention
+
+-- name: set_retention
+INSERT INTO retention (source, keep_days, keep_body_days) VALUES (:source, :keep_days, :keep_body_days)
+ON CONFLICT (source) DO UPDATE SET keep_days = excluded.keep_days, keep_body_days = excluded.keep_body_days
+
+-- name: delete_retention
+DELETE FROM retention WHERE source = :source
+
+-- name: body_is_gone
+SELECT 1 FROM delivery WHERE id = :id AND body IS NULL AND body_file = 0 AND body_size > 0
 
 -- name: delete_jobless_delivery
 DELETE FROM delivery WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE job.delivery = :id)

@@ -208,6 +208,14 @@ CREATE TABLE refusal (
 INSERT INTO refusal VALUES(1,'r_01a1fc59393d736887069b91fb47102d','github','signature_invalid',401,'POST','/hooks/github','[["Content-Type", "application/json"], ["X-GitHub-Event", "push"], ["X-GitHub-Delivery", "e-1"]]','192.0.2.9',X'7B7D',2,1795235068.2218413);
 CREATE INDEX refusal_by_kind ON refusal (source, cause, seq);
 
+DROP TABLE IF EXISTS retention;
+CREATE TABLE retention (
+    source TEXT PRIMARY KEY,
+    keep_days REAL,
+    keep_body_days REAL
+) WITHOUT ROWID;
+INSERT INTO retention VALUES('github',7.0,NULL);
+
 DROP TABLE IF EXISTS session;
 CREATE TABLE session (
     id TEXT PRIMARY KEY,
