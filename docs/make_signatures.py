@@ -67,6 +67,7 @@ ABOUT = {
     "each": "a field with a list, of which every item must be proven on its own",
     "handshake": "what the sender asks first, and what is answered by itself",
     "status": "the answer to a proof that does not fit",
+    "accepted_status": "the answer to an accepted webhook, for a sender that takes no other for a success",
     "or_else": "further schemes, any of which may prove",
     "certificate": "the place of the address of the certificate to check with",
     "hosts": "regular expressions, of which that address' host must match one",

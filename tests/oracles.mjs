@@ -1,6 +1,7 @@
 // The senders' JavaScript libraries as oracles: reads vectors from standard input, writes those that the libraries
 // believe, and what they sign themselves where they can. `npm i @linear/sdk @notionhq/client @octokit/webhooks-methods
-// @shopify/shopify-api sns-validator @zoom/rivet` in the folder that NODE_ORACLES names.
+// @shopify/shopify-api sns-validator @zoom/rivet twitter-autohook mailgun-js
+// @hookflo/tern @sanity/webhook @mux/mux-node` in the folder that NODE_ORACLES names.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { EventEmitter } from "node:events";
@@ -69,6 +70,49 @@ const oracles = {
       const Validator = require("sns-validator");
       return new Promise((resolve) => new Validator().validate(v.body, (fault) => resolve(fault ? `${fault}` : true)));
     },
+  },
+};
+
+oracles.x = {
+  package: "twitter-autohook",
+  believes: (v) => {
+    // the library exports its server only, so its own file is read for the function that verifies
+    const source = readFileSync(path.join(folder, "node_modules/twitter-autohook/index.js"), "utf8");
+    const body = source.slice(source.indexOf("const validateSignature"), source.indexOf("const verifyCredentials"));
+    const validate = new Function("crypto", `${body}; return validateSignature;`)(require("node:crypto"));
+    const headers = Object.fromEntries(Object.entries(v.headers).map(([name, value]) => [name.toLowerCase(), value]));
+    return validate(headers, { consumer_secret: v.secret }, v.body);
+  },
+};
+oracles.mailgun = {
+  package: "mailgun-js",
+  believes: (v) => {
+    const { timestamp, token, signature } = JSON.parse(v.body).signature;
+    return require("mailgun-js")({ apiKey: v.secret, domain: "x.test" }).validateWebhook(timestamp, token, signature);
+  },
+};
+oracles.sentry = {
+  package: "@hookflo/tern",
+  believes: async (v) => {
+    const headers = { ...v.headers, "Sentry-Hook-Timestamp": String(Math.floor(Date.now() / 1000)) };
+    const request = new Request(v.url, { method: "POST", headers, body: v.body });
+    const verdict = await require("@hookflo/tern").WebhookVerificationService.verifyWithPlatformConfig(request, "sentry", v.secret);
+    return verdict.isValid || JSON.stringify(verdict);
+  },
+};
+const sanity = () => import(path.join(folder, "node_modules/@sanity/webhook/dist/index.mjs"));
+oracles.sanity = {
+  package: "@sanity/webhook",
+  believes: async (v) => (await sanity()).isValidSignature(v.body, header(v, "sanity-webhook-signature"), v.secret),
+  signs: async (v) => ({ "sanity-webhook-signature": await (await sanity()).encodeSignatureHeader(v.body, v.now * 1000, v.secret) }),
+};
+oracles.mux = {
+  package: "@mux/mux-node",
+  believes: async (v) => {
+    const { Mux } = require("@mux/mux-node");
+    const mux = new Mux({ tokenId: "a", tokenSecret: "b", webhookSecret: v.secret });
+    await mux.webhooks.verifySignature(v.body, { "mux-signature": header(v, "Mux-Signature") }, v.secret);
+    return true;
   },
 };
 

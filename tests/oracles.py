@@ -241,6 +241,46 @@ def jwt_believes(jwt: Any, request: WebhookRequest, secret: str) -> bool:
     return raising(jwt.decode, header(request, "Authorization"), secret, algorithms=["HS256"])
 
 
+def meta_believes(pywa: Any, request: WebhookRequest, secret: str) -> bool:
+    return bool(pywa.webhook_updates_validator(secret, request.body, header(request, "X-Hub-Signature-256")))
+
+
+def websub_signs(websub: Any, request: WebhookRequest, secret: str, _now: int) -> dict[str, str]:
+    return {"X-Hub-Signature": "sha512=" + websub.calculate_hmac("sha512", secret, request.body)}
+
+
+def websub_believes(websub: Any, request: WebhookRequest, secret: str) -> bool:
+    algorithm, _, given = header(request, "X-Hub-Signature").partition("=")
+    return bool(websub.calculate_hmac(algorithm, secret, request.body) == given)
+
+
+def elevenlabs_believes(elevenlabs: Any, request: WebhookRequest, secret: str) -> bool:
+    client = elevenlabs.WebhooksClient(client_wrapper=None)
+    return raising(client.construct_event, text(request), header(request, "ElevenLabs-Signature"), secret)
+
+
+def razorpay_believes(razorpay: Any, request: WebhookRequest, secret: str) -> bool:
+    utility = razorpay.Utility(None)
+    return bool(utility.verify_webhook_signature(text(request), header(request, "X-Razorpay-Signature"), secret))
+
+
+def coinbase_believes(coinbase: Any, request: WebhookRequest, secret: str) -> bool:
+    given = header(request, "X-CC-Webhook-Signature")
+    return bool(coinbase.WebhookSignature.verify_sig_header(text(request), given, secret))
+
+
+def pusher_believes(pusher: Any, request: WebhookRequest, secret: str) -> bool:
+    client = pusher.Pusher(app_id="1", key="key", secret=secret)
+    return client.validate_webhook("key", header(request, "X-Pusher-Signature"), text(request)) is not None
+
+
+def workos_believes(workos: Any, request: WebhookRequest, secret: str) -> bool:
+    """The library wants a blank after the comma, which the sender writes."""
+    given = header(request, "WorkOS-Signature").replace(", ", ",").replace(",", ", ")
+    check = workos.Webhooks(None).verify_header
+    return raising(check, event_body=request.body, event_signature=given, secret=secret)
+
+
 ADYEN_BODY = json.dumps(
     {
         "live": "false",
@@ -315,6 +355,13 @@ ORACLES = [
     Oracle("gocardless", "gocardless_pro", "gocardless_pro.webhooks", gocardless_believes, body=GOCARDLESS),
     Oracle("paypal", "paypalrestsdk", "paypalrestsdk", paypal_believes, paypal_signs),
     Oracle("monday", "PyJWT", "jwt", jwt_believes, jwt_signs),
+    Oracle("meta", "pywa", "pywa.utils", meta_believes),
+    Oracle("websub", "flask-websub", "flask_websub.utils", websub_believes, websub_signs),
+    Oracle("elevenlabs", "elevenlabs", "elevenlabs.webhooks_custom", elevenlabs_believes),
+    Oracle("razorpay", "razorpay", "razorpay.utility.utility", razorpay_believes),
+    Oracle("coinbase-commerce", "coinbase-commerce", "coinbase_commerce.webhook", coinbase_believes),
+    Oracle("pusher", "pusher", "pusher", pusher_believes),
+    Oracle("workos", "workos", "workos.webhooks._resource", workos_believes),
 ]
 
 
@@ -328,7 +375,19 @@ NODE_BODIES = {
     "zoom": b'{"event":"endpoint.url_validation","event_ts":1,"payload":{"plainToken":"qgg8vlvZRS6UYooatFL8Aw"}}',
     "linear": b'{"action":"create","type":"Issue","data":{"title":"d\xc3\xa9j\xc3\xa0"}}',
 }
-NODE_PRESETS = ("zoom", "github", "notion", "linear", "shopify", "aws-sns")
+NODE_PRESETS = (
+    "zoom",
+    "github",
+    "notion",
+    "linear",
+    "shopify",
+    "aws-sns",
+    "x",
+    "mailgun",
+    "sentry",
+    "sanity",
+    "mux",
+)
 
 
 def node_vectors(now: int) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.sender_keys import keys_of, signed
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
@@ -103,6 +105,17 @@ GITHUB = Source("github", verify="github", secrets=[f"literal:{SECRET}"], on={"p
 KEYED = Source("webhook", verify="key", secrets=[f"literal:{KEY}"], path="/webhook/<key>", methods=("GET", "POST"))
 OPEN = Source("open", verify="none", on={"*": audit})
 JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@pytest.mark.parametrize(("verify", "status"), [("github", 202), ("linear", 200), ("discord", 204)])
+def test_a_sender_is_answered_with_what_it_takes_for_a_success(desk, verify, status):
+    """Linear and others take 200 alone, Discord 204: with another they would send again, and give up in the end."""
+    keys = keys_of(verify)
+    source = Source("sender", verify=verify, secrets=[f"literal:{keys.checking}"], on={"*": audit})
+    request = signed(verify, WebhookRequest("POST", "/hooks/sender", {}, b"{}"), time.time(), event_id="e1")
+    reply = desk.receiver.receive(source, request, None)
+    assert reply.status == status
+    assert (reply.body == b"") is (status == 204)
 
 
 def test_a_verified_webhook_is_one_accept_with_a_job_for_each_task(desk):

@@ -176,6 +176,18 @@ def test_a_scheme_of_ones_own_is_data():
         (Scheme(places="header:X"), "places is 'header:X'"),  # type: ignore[arg-type]
         (Scheme(places=("X-Signature",)), "place 'X-Signature'"),
         (Scheme(event_id="header:"), "place 'header:'"),
+        (Scheme(accepted_status=302), "accepted_status is 302"),
+        (Scheme(status=500), "status is 500"),
+        (Scheme(signed="{time}.{body}"), "signed holds {time}, but time has no place"),
+        (Scheme(time="part:t"), "separator is empty"),
+        (Scheme(signed="{nobody}"), "{nobody}, which is no field"),
+        (Scheme(signed="{body"), "a brace or bracket has no other"),
+        (Scheme("plain-sha256"), "signed holds {secret}"),
+        (Scheme(unit="years"), "unit 'years'"),
+        (Scheme(key="rot13"), "key 'rot13'"),
+        (Scheme(handshake="wink"), "handshake 'wink'"),
+        (Scheme(tolerance=-1), "tolerance is -1"),
+        (Scheme(or_else=(Scheme("md5"),)), "algorithm 'md5'"),
     ],
 )
 def test_a_scheme_that_cannot_work_says_so(scheme, hint):

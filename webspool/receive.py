@@ -236,7 +236,7 @@ class Receiver:
             found = self.answerer.answer(source, delivery_of(answer["delivery"], arguments, request.body))
             if found is not None:
                 return Reply(found.status, {}, found.fields(), found.content())
-        return stored(answer)
+        return stored(answer, source.scheme.accepted_status)
 
     def _jobs(
         self, source: Source, delivery: str, arguments: dict[str, Any], request: WebhookRequest
@@ -351,14 +351,20 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def stored(answer: dict[str, Any]) -> Reply:
-    """The reply to a webhook that is in the ledger: a duplicate is told how its first delivery's jobs stand."""
+def stored(answer: dict[str, Any], accepted_status: int = 202) -> Reply:
+    """The reply to a webhook that is in the ledger: a duplicate is told how its first delivery's jobs stand.
+
+    `accepted_status` is what the sender takes for a success; 204 has no body.
+    """
     status, jobs = answer["status"], answer["jobs"]
     told = jobs if status in ("duplicate", "retried") else [job["id"] for job in jobs]
     headers = {"Content-Type": JSON}
     if jobs:
         headers["Location"] = f"/jobs/{jobs[0]['id']}"
-    return Reply(STATUSES[status], {"delivery": answer["delivery"], "status": status, "jobs": told}, headers)
+    code = accepted_status if accepted_status == 204 or STATUSES[status] == 202 else STATUSES[status]
+    if code == 204:
+        return Reply(code, {}, {}, b"")
+    return Reply(code, {"delivery": answer["delivery"], "status": status, "jobs": told}, headers)
 
 
 def problem(

@@ -8,11 +8,12 @@ from difflib import get_close_matches
 from functools import lru_cache
 
 from webspool.signatures.further_senders import FURTHER
+from webspool.signatures.media_senders import MEDIA
 from webspool.signatures.payment_senders import PAYMENTS
 from webspool.signatures.scheme import HMACS, Scheme
 from webspool.signatures.senders import FIRST, Sender
 
-SENDERS: tuple[Sender, ...] = (*FIRST, *FURTHER, *PAYMENTS)
+SENDERS: tuple[Sender, ...] = (*FIRST, *FURTHER, *PAYMENTS, *MEDIA)
 PRESETS: Mapping[str, Scheme] = {sender.name: sender.scheme for sender in SENDERS}
 GENERIC = ("generic", "hmac")
 

@@ -47,7 +47,8 @@ class Scheme:
     `time` is the place of the time of signing ("part:t" is an item of the list), `unit` "s", "ms" or "iso",
     `tolerance` seconds to either side of now; 0 means any. `digest` is the place of the body's SHA-256 in
     hexadecimal, for senders that sign an address only. `each` is a body field with a list, of which every item must
-    be proven on its own. `handshake` names what the sender asks first; `status` answers a bad proof. `or_else` are
+    be proven on its own. `handshake` names what the sender asks first; `status` answers a bad proof, `accepted_status`
+    a webhook that was accepted, for senders that take no other for a success (204: without a body). `or_else` are
     further ways, any of which may prove. `certificate` is the place of a certificate's address, `hosts` regular
     expressions of which its host must match one.
     """
@@ -68,6 +69,7 @@ class Scheme:
     each: str | None = None
     handshake: str | None = None
     status: int = 401
+    accepted_status: int = 202
     or_else: tuple[Scheme, ...] = ()
     certificate: str | None = None
     hosts: tuple[str, ...] = ()
@@ -82,7 +84,8 @@ class Scheme:
         """Whether one header holds an HMAC over the raw body, and nothing else is asked."""
         usual = Scheme(self.algorithm, self.encoding, self.prefix, self.places, self.event_id, self.event_type)
         one_header = len(self.places) == 1 and self.places[0].startswith("header:") and "|" not in self.places[0]
-        return self.algorithm in HMACS and one_header and replace(self, status=usual.status) == usual
+        bare = replace(self, status=usual.status, accepted_status=usual.accepted_status)
+        return self.algorithm in HMACS and one_header and bare == usual
 
     @cached_property
     def template(self) -> Template:
@@ -204,6 +207,8 @@ class Scheme:
         found = []
         if self.status not in range(200, 500):
             found.append(f"status is {self.status!r}, not 200 to 499; a 5xx makes senders try for days")
+        if self.accepted_status not in range(200, 300):
+            found.append(f"accepted_status is {self.accepted_status!r}, not 200 to 299; the sender would send again")
         if strange := [name for name in (self.handshake or "").split("+") if name and name not in handshakes.KNOWN]:
             found.append(f"the handshake {strange[0]!r} is none of {', '.join(handshakes.KNOWN)}")
         return found
