@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.ledger_laws import Snapshot
-from webspool.ledger.database import Database, Transaction
+from webspool.ledger.database import Database, Known, Transaction
 
 MOVES = """
 CREATE TEMP TABLE moves (job, before, after);
@@ -41,6 +41,7 @@ class File:
         self.database = Database(self.path)
         self.database.synchronise(flush=False)
         self.database.connection.execute(MOVES)
+        self.known = Known()
 
     def close(self) -> None:
         self.database.close()
@@ -50,7 +51,7 @@ class File:
         connection = self.database.connection
         connection.execute("BEGIN IMMEDIATE")
         try:
-            tx = Transaction(connection, self.clock.now, direct=False)
+            tx = Transaction(connection, self.clock.now, self.known, direct=False)
             found = work(tx)
             tx.write_counters()
             if crash:

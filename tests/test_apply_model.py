@@ -12,9 +12,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.fences import Fence, both, nothing, replaced, without
 from tests.ledger_machine import LedgerMachine
-from webspool.ledger import actions, admission, membership
-from webspool.ledger import apply as applying
-from webspool.ledger.database import Transaction
+from webspool.ledger import actions, admission, membership, turns
+from webspool.ledger.database import Known, Transaction
 
 EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "100"))
 QUIET = settings(stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -62,14 +61,14 @@ FENCES = [
     ),
     Fence("an attempt ends once", without("end_attempt", " AND ended_at IS NULL")),
     Fence("a late end is told as late each time", without("note_late_end", " AND outcome <> :outcome")),
-    Fence("a process that asks for work runs none", replaced(applying._close_ghosts, nothing, applying)),
+    Fence("a process that asks for work runs none", replaced(turns._close_ghosts, nothing, turns)),
     Fence("a repeated claim has the same answer", without("claimed_before", "AND job.attempt = :id", "AND FALSE")),
     Fence(
         "a repeated claim takes no second job",
         both(
             without("claimed_before", "AND job.attempt = :id", "AND FALSE"),
-            without("attempt_exists", "WHERE id = :id", "WHERE FALSE"),
             without("insert_attempt", "INSERT INTO", "INSERT OR REPLACE INTO"),
+            without("insert_attempt", "ON CONFLICT (id) DO NOTHING"),
         ),
     ),
     Fence(
@@ -84,18 +83,19 @@ FENCES = [
         "a place under a limit is taken",
         without("take_slot", "VALUES (:holds, :job)", "SELECT :holds, :job WHERE FALSE"),
     ),
-    Fence("a place is given up at the end", replaced(admission.release, kept_places, admission, applying, actions)),
+    Fence("a place is given up at the end", replaced(admission.release, kept_places, admission, turns, actions)),
     Fence("a freed place lets the next in", replaced(admission.Released.promote, nothing, admission.Released)),
     Fence("a pause takes queued jobs back", replaced(admission.hold_queued, nothing, actions)),
     Fence("a forgotten task's jobs are taken back", replaced(admission.hold_queued, nothing, membership)),
     Fence("a learnt task's jobs are let go", replaced(admission.admit_blocked, nothing, membership)),
     Fence("a resumed job is let go", replaced(admission.admit_blocked, nothing, actions)),
-    Fence("higher priority first", without("next_queued", "priority DESC, ")),
-    Fence("earlier due first", without("next_queued", "due_at, ")),
+    Fence("higher priority first", without("next_queued", "job.priority DESC, ")),
+    Fence("earlier due first", without("next_queued", "job.due_at, ")),
     Fence("a job is not begun before its time", without("due_jobs", " AND due_at <= :now")),
-    Fence("an instance that stops or has ended gets nothing", replaced(applying._may_claim, lambda *_: True, applying)),
+    Fence("an instance that stops or has ended gets nothing", replaced(turns._may_claim, lambda *_: True, turns)),
     Fence("a bad operation's counts are undone", replaced(Transaction.savepoint, careless_savepoint, Transaction)),
-    Fence("totals are kept", replaced(admission.move, moved_without_counting, admission, applying, actions)),
+    Fence("what was written is read again", replaced(Known.forget, nothing, Known)),
+    Fence("totals are kept", replaced(admission.move, moved_without_counting, admission, turns, actions)),
 ]
 
 

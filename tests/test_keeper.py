@@ -107,7 +107,21 @@ def test_a_bad_operation_fails_alone_and_its_batch_survives(hand: Hand) -> None:
     seen = hand.house.seen()
     assert [row["id"] for row in seen.delivery] == [good.id]
     assert len(seen.job) == 2
+    assert seen.counters["deliveries.accepted"] == 1
     assert not breaches(seen)
+
+
+def test_a_batch_that_is_done_again_gives_each_claim_one_job(hand: Hand) -> None:
+    """A claim that waited before it, one that came with it: what the first try gave and undid is not given twice."""
+    (before,) = hand.put(turn(HERE))
+    hand.keeper.round()
+    claim, bad, *accepted = hand.put(turn(THERE), Operation("x_1", "dance", {}), accept("free"), accept("free"))
+    hand.keeper.round()
+    assert isinstance(outcome_of(bad), str)
+    jobs = [values_of(each)["jobs"][0]["id"] for each in accepted]
+    assert sorted([values_of(before)["order"]["job"], values_of(claim)["order"]["job"]]) == sorted(jobs)
+    assert not hand.keeper.parked
+    assert not breaches(hand.house.seen())
 
 
 def a_late_operation_is_not_done(hand: Hand) -> None:
@@ -175,13 +189,13 @@ def test_the_law_holds(law: Callable[[Hand], None], hand: Hand) -> None:
 
 
 def without_deadlines(patch: pytest.MonkeyPatch) -> None:
-    kept = Keeper._apply
+    kept = Keeper._answered
 
-    def careless(self: Keeper, tx: Any, request: Any) -> Any:
+    def careless(self: Keeper, tx: Any, request: Any, do: Any) -> Any:
         request.operation = replace(request.operation, deadline=float("inf"))
-        return kept(self, tx, request)
+        return kept(self, tx, request, do)
 
-    patch.setattr(Keeper, "_apply", careless)
+    patch.setattr(Keeper, "_answered", careless)
 
 
 def sent_away_all(patch: pytest.MonkeyPatch) -> None:

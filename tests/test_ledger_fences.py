@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.fences import Fence, both, replaced, without
+from tests.fences import Fence, both, nothing, replaced, without
 from tests.operations import accept, act, join, spool
 from tests.plain_ledger import DISCARDED, FAILED, TASKS, Ledger, replay
 from webspool.ledger import admission, membership
 from webspool.ledger import apply as applying
-from webspool.ledger.database import Transaction
+from webspool.ledger.database import Database, Transaction
 from webspool.ledger.operations import Answer, Operation
 from webspool.policy import Policy
 from webspool.records import State
@@ -69,6 +69,18 @@ def an_accept_repeated_after_a_replay_has_its_own_jobs_only(ledger: Ledger) -> N
     assert ledger.do(operation) == first
 
 
+def a_pause_by_another_hand_holds_at_once(ledger: Ledger) -> None:
+    """Whoever writes without the keeper is heeded by it: nothing that it has read before outlives the writing."""
+    ledger.accept("free")
+    ledger.run()
+    other = Database(ledger.path, clock=lambda: ledger.now)
+    with other.transaction(flush=False, direct=True) as tx:
+        applying.apply(tx, act("pause", "task:free"))
+    other.close()
+    ledger.accept("free")
+    assert ledger.claim() is None
+
+
 def jobs_of_all(tx: Transaction, operation: Operation) -> Answer:
     """An accept told again with every job that its delivery has."""
     jobs = applying._jobs_of(tx, operation.id)
@@ -77,7 +89,7 @@ def jobs_of_all(tx: Transaction, operation: Operation) -> Answer:
 
 def look_at_running_ones(patch: pytest.MonkeyPatch) -> None:
     """As if another had claimed the job since it was looked for."""
-    without("next_queued", "state = 'queued'", "state IN ('queued', 'running')")(patch)
+    without("next_queued", "job.state = 'queued'", "job.state IN ('queued', 'running')")(patch)
 
 
 def limits_first(tx: Transaction, name: str) -> None:
@@ -115,6 +127,11 @@ def test_a_claim_takes_only_what_is_queued_still(ledger: Ledger, monkeypatch: py
     a_claim_takes_only_what_is_queued_still(ledger)
 
 
+def test_a_pause_by_another_hand_holds_at_once(ledger: Ledger) -> None:
+    """Whoever writes without the keeper is heeded by it."""
+    a_pause_by_another_hand_holds_at_once(ledger)
+
+
 Law = Callable[[Ledger], None]
 FENCED: list[tuple[Fence, Law]] = [
     (
@@ -134,7 +151,18 @@ FENCED: list[tuple[Fence, Law]] = [
         an_accept_repeated_after_a_replay_has_its_own_jobs_only,
     ),
     (
-        Fence("the claim compares", both(look_at_running_ones, without("claim_job", " AND state = 'queued'"))),
+        Fence("others' commits are noticed", replaced(Database._forget_if_others_wrote, nothing, Database)),
+        a_pause_by_another_hand_holds_at_once,
+    ),
+    (
+        Fence(
+            "the claim compares",
+            both(
+                look_at_running_ones,
+                without("insert_attempt", " AND job.state = 'queued'"),
+                without("claim_job", " AND state = 'queued'"),
+            ),
+        ),
         a_claim_takes_only_what_is_queued_still,
     ),
 ]

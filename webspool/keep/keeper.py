@@ -16,7 +16,7 @@ from webspool.keep.clocks import Clocks
 from webspool.keep.prune import Gone, Pruner, Retention, remove_bodies
 from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import follow_the_clock, release_due
-from webspool.ledger.apply import apply, claim
+from webspool.ledger.apply import apply
 from webspool.ledger.checkpoints import Checkpointer
 from webspool.ledger.client import piece_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
@@ -27,6 +27,7 @@ from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
 from webspool.ledger.tallies import Tallies
+from webspool.ledger.turns import claim
 from webspool.records import new_id
 from webspool.telemetry import Say, listen
 
@@ -36,6 +37,13 @@ TICK_SECONDS = 1.0
 DUE_AT_ONCE = 500
 SHORTEST_WAIT = 0.0005
 AFTER_A_JUMP_SECONDS = 3600.0
+
+
+Applying = Callable[[Transaction, Operation], Answer]
+
+
+class BadOperation(Exception):
+    """One operation of a batch cannot be done; the others are."""
 
 
 class Waker(Protocol):
@@ -143,17 +151,10 @@ class Keeper:
         """One transaction for all that has arrived; every answer is given after it."""
         if not requests:
             return
-        flush = any(request.operation.durable for request in requests)
         answers: list[tuple[Request, Answer]] = []
-
-        def batch(tx: Transaction) -> None:
-            for request in requests:
-                answers.extend(self._apply(tx, request))
-            answers.extend(self._serve_parked(tx, requests))
-
         self._write_output(requests)  # first: who reads that a job has ended finds all that it printed
         try:
-            self.transact(batch, flush=flush)
+            self._do_all(requests, answers)
         except LedgerUnavailable as fault:
             self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
@@ -175,16 +176,35 @@ class Keeper:
                 for attempt, process in answer.values["attempts"]:
                     self.inbox.push(process, {"cut": attempt})
 
-    def _apply(self, tx: Transaction, request: Request) -> Iterable[tuple[Request, Answer]]:
+    def _do_all(self, requests: list[Request], answers: list[tuple[Request, Answer]]) -> None:
+        """A batch in which all goes well needs no savepoints. One that fails is done again, with one for each part."""
+        flush = any(request.operation.durable for request in requests)
+        waited = self.parked.copy()
+        try:
+            self.transact(partial(self._batch, requests, answers, apply), flush=flush)
+        except BadOperation:
+            answers.clear()
+            self.parked = waited
+            self.transact(partial(self._batch, requests, answers, _apply_apart), flush=flush)
+
+    def _batch(
+        self, requests: list[Request], answers: list[tuple[Request, Answer]], do: Applying, tx: Transaction
+    ) -> None:
+        for request in requests:
+            answers.extend(self._answered(tx, request, do))
+        answers.extend(self._serve_parked(tx, requests))
+
+    def _answered(self, tx: Transaction, request: Request, do: Applying) -> Iterable[tuple[Request, Answer]]:
         """The operation's answer, if there is one yet: a claim may have to wait, what is late is dropped."""
         if request.operation.deadline < time.monotonic():
             return
         try:
-            with tx.savepoint():
-                answer = apply(tx, request.operation)
-        except Exception as fault:  # a bad operation fails alone, the batch goes on
+            answer = do(tx, request.operation)
+        except Exception as fault:
             if isinstance(fault, StatementFailed) and not isinstance(fault, UNFIT_VALUES):
                 raise
+            if do is apply:
+                raise BadOperation from fault
             self.say("operation_failed", verb=request.operation.verb, fault=repr(fault))
             request.fail(f"{type(fault).__name__}: {fault}")
             return
@@ -200,12 +220,14 @@ class Keeper:
         if requests and all(request.operation.verb == "turn" for request in requests) and not _freed(tx):
             return
         waiting: deque[Parked] = deque()
+        some = True
         for parked in self.parked:
             if parked.request.gone or parked.until < time.monotonic():
                 yield parked.request, Answer({"kept": parked.kept, "order": None})
-            elif tx.one("any_queued") and (claimed := claim(tx, parked.wanted)):
+            elif some and (claimed := claim(tx, parked.wanted)):
                 yield parked.request, Answer({"kept": parked.kept, "order": claimed[0]}, claimed[1])
             else:  # none is left, or this one may have none: its instance stops, its code is old
+                some = some and tx.one("any_queued") is not None
                 waiting.append(parked)
         self.parked = waiting
 
@@ -342,6 +364,12 @@ class Keeper:
         for request, answer in answers:
             request.answer(answer)
         return True
+
+
+def _apply_apart(tx: Transaction, operation: Operation) -> Answer:
+    """An operation that is undone alone when it fails."""
+    with tx.savepoint():
+        return apply(tx, operation)
 
 
 def _freed(tx: Transaction) -> bool:

@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from webspool.errors import LedgerUnavailable
-from webspool.ledger.apply import end
 from webspool.ledger.database import Row, Transaction
 from webspool.ledger.inbox import Inbox, Request
 from webspool.ledger.operations import ending
+from webspool.ledger.turns import end
 from webspool.policy import Policy, Standing, judge
 from webspool.processes import Identity, kill_session, open_pidfd
 from webspool.records import Ending, Outcome
@@ -135,7 +135,7 @@ class Rescuer:
         """Whether it ended with its whole instance, or because that is stopping; else it died alone."""
         if member.instance != self.instance or self.ending():
             return True
-        standing = tx.one("instance_standing", id=self.instance)
+        standing = tx.standing(self.instance)
         return standing is not None and bool(standing[0])
 
 

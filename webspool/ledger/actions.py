@@ -105,7 +105,6 @@ def pause(tx: Transaction, name: str, actor: str) -> str:
     """
     if not tx.run("insert_pause", name=name, now=tx.now, actor=actor):
         return "paused already"
-    tx.forget_what_was_read()
     kind, _, of = name.partition(":")
     if kind == "task":
         hold_queued(tx, "queued_by_task", f"pause:{name}", task=of)
@@ -124,6 +123,5 @@ def resume(tx: Transaction, name: str) -> str:
         return "not paused"
     if name.startswith("source:"):
         tx.run("delete_pause", name=f"refuse:{name.removeprefix('source:')}")
-    tx.forget_what_was_read()
     admit_blocked(tx, f"pause:{name}")
     return "done"

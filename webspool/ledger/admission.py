@@ -71,8 +71,8 @@ class Released:
 
 def release(tx: Transaction, job: str) -> Released:
     """Give up the job's places; promote once its own row has moved on."""
-    task_may_hold = tx.all("free_slots", job=job)
-    return Released(tuple(holds for (holds,) in task_may_hold))
+    held = tx.all("free_slots", job=job) if tx.any_slots() else []
+    return Released(tuple(holds for (holds,) in held))
 
 
 def admit_blocked(tx: Transaction, blocked_on: str, *, until_full: bool = False) -> None:

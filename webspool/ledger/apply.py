@@ -10,11 +10,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from webspool.ledger import accounts, actions, membership
-from webspool.ledger.admission import move, place, place_new, release, release_due
-from webspool.ledger.database import Row, Transaction
+from webspool.ledger import accounts, actions, membership, turns
+from webspool.ledger.admission import place_new
+from webspool.ledger.database import Transaction
 from webspool.ledger.operations import Answer, Operation
-from webspool.records import Ending, State
+from webspool.records import State
 
 
 def apply(tx: Transaction, operation: Operation) -> Answer:
@@ -185,177 +185,11 @@ def order(tx: Transaction, operation: Operation) -> Answer:
     return actions.recorded(tx, operation.id, told, answer.values)
 
 
-# ── turn: end of the last, claim of the next ────────────────────────────────────────────────────────────────────
-
-
-def turn(tx: Transaction, operation: Operation) -> Answer:
-    """What a spooler asks between two jobs: to end the one it ran and to be given another, or one of the two."""
-    ended = operation.arguments.get("end")
-    wanted = operation.arguments.get("claim")
-    kept = end(tx, ended) if ended else True
-    claimed = claim(tx, wanted) if wanted else None
-    if claimed is not None:
-        return Answer({"kept": kept, "order": claimed[0]}, claimed[1])
-    renewed = membership.renewal(tx, wanted) if wanted else None
-    return Answer({"kept": kept, "order": None} | ({"renew": renewed} if renewed else {}))
-
-
-def end(tx: Transaction, given: dict[str, Any]) -> bool:
-    """Close an attempt and move its job by the verdict; False when another had closed it (the end came late)."""
-    held = tx.one("held_by_attempt", id=given["attempt"])
-    if not _close_attempt(tx, given):
-        return not tx.run("note_late_end", id=given["attempt"], outcome=given["outcome"])
-    if held is None:
-        return False
-    job, task, source, key, cancelling, started_at = held
-    state, wait = (State.CANCELLED, 0.0) if cancelling and given["state"] != State.SUCCEEDED else _wish(given)
-    released = release(tx, job)
-    due_at = tx.now + wait
-    if state == State.QUEUED:
-        placed, blocked_on = place(tx, job, task, source, key, due_at)
-    else:
-        placed, blocked_on = state, None
-    tx.run(
-        "end_job",
-        id=job,
-        state=placed,
-        blocked_on=blocked_on,
-        due_at=due_at,
-        error=given.get("cause"),
-        result=given.get("result"),
-        uncharged=int(not given["charged"]),
-        cut=int(given["cut"]),
-        finished_at=tx.now if placed in (State.SUCCEEDED, State.DEAD, State.CANCELLED) else None,
-    )
-    move(tx, State.RUNNING, placed)
-    tx.happened.append((f"task:{task}", _came_to(given), tx.now - started_at))
-    released.promote(tx)
-    return True
-
-
-def _came_to(given: dict[str, Any]) -> str:
-    """What an end counts as in the tallies: being cut, or asking for more time, is no failure."""
-    if given["outcome"] == Ending.SUCCEEDED:
-        return "succeeded"
-    return "failed" if given["charged"] and given["outcome"] != Ending.SNOOZED else "other"
-
-
-def _wish(given: dict[str, Any]) -> tuple[State, float]:
-    return State(given["state"]), float(given["wait_seconds"])
-
-
-def _close_attempt(tx: Transaction, given: dict[str, Any]) -> int:
-    return tx.run(
-        "end_attempt",
-        id=given["attempt"],
-        now=tx.now,
-        outcome=given["outcome"],
-        charged=int(given["charged"]),
-        error=given.get("error"),
-        traceback=given.get("traceback"),
-        exit_code=given.get("exit_code"),
-        signal=given.get("signal"),
-        output_bytes=given.get("output_bytes", 0),
-        output_cut=int(given.get("output_cut", False)),
-    )
-
-
-def claim(tx: Transaction, given: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
-    """The best due job that this process may run, or None. The attempt is charged here, before any user code."""
-    if again := tx.one("claimed_before", id=given["attempt"]):
-        return _order(tx, again, given["attempt"])
-    if tx.one("attempt_exists", id=given["attempt"]) or not _may_claim(tx, given):
-        return None
-    _close_ghosts(tx, given)
-    if tx.direct:
-        release_due(tx, most=50)
-    row = _next_known(tx)
-    if row is None:
-        return None
-    if not tx.run("claim_job", id=row[0], attempt=given["attempt"], now=tx.now):
-        return None
-    tx.run(
-        "insert_attempt",
-        id=given["attempt"],
-        job=row[0],
-        number=row[8] + 1,
-        process=given["process"],
-        now=tx.now,
-        deadline_at=None,
-    )
-    move(tx, State.QUEUED, State.RUNNING)
-    tx.happened.append((f"task:{row[1]}", "wait", tx.now - row[10]))
-    return _order(tx, row, given["attempt"])
-
-
-def _may_claim(tx: Transaction, given: dict[str, Any]) -> bool:
-    """Whether this process is given jobs: its instance does not stop, and its code is not old.
-
-    With old code it goes on only while nobody could import the new: it has tried, and no other runs it.
-    """
-    standing = tx.one("instance_standing", id=given["instance"])
-    if standing is None or standing[0]:
-        return False
-    newest = standing[1]
-    return given["generation"] >= newest or (
-        given.get("tried", 0) >= newest and not membership.anybody_runs(tx, given["instance"], newest)
-    )
-
-
-def _close_ghosts(tx: Transaction, given: dict[str, Any]) -> None:
-    """A process that asks for work is running none: what the ledger holds open for it was never begun."""
-    for (attempt,) in tx.all("open_attempts_of", process=given["process"], besides=given["attempt"]):
-        end(tx, GHOST | {"attempt": attempt})
-
-
-GHOST = {
-    "outcome": "interrupted",
-    "state": State.QUEUED,
-    "wait_seconds": 0.0,
-    "charged": False,
-    "cut": False,
-    "error": "claimed, but the answer did not arrive: never begun",
-}
-
-
-def _next_known(tx: Transaction) -> Row | None:
-    while row := tx.one("next_queued"):
-        known = tx.task(row[1])
-        if known is not None and known[0]:
-            return row
-        released = release(tx, row[0])
-        tx.run("move_job", id=row[0], state=State.BLOCKED, blocked_on=f"unknown:{row[1]}", due_at=tx.now)
-        move(tx, State.QUEUED, State.BLOCKED)
-        released.promote(tx)
-    return None
-
-
-def _order(tx: Transaction, row: Row, attempt: str) -> tuple[dict[str, Any], bytes]:
-    job, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions, _ = row
-    order = {
-        "job": job,
-        "task": task,
-        "attempt": attempt,
-        "number": number + 1,
-        "calling": calling,
-        "arguments": arguments,
-        "created_at": created_at,
-        "attempts": attempts + 1 - base,
-        "interruptions": interruptions,
-    }
-    stored = tx.one("delivery_by_id", id=delivery) if delivery else None
-    if stored is None:
-        return order, b""
-    names = ("id", "source", "method", "url", "headers", "received_at", "event_id", "event_type")
-    order["delivery"] = dict(zip(names, stored, strict=False)) | {"body_file": bool(stored[9])}
-    return order, stored[8] or b""
-
-
 VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
     "accept": accept,
     "spool": spool,
     "replay": replay,
-    "turn": turn,
+    "turn": turns.turn,
     "join": membership.join,
     "start": membership.start,
     "stop": membership.stop,

@@ -6,9 +6,12 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
 from importlib.resources import files
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -42,46 +45,105 @@ def migrations() -> list[tuple[int, str]]:
     return sorted((int(each.name[:4]), each.read_text(encoding="utf-8")) for each in found)
 
 
+class Statement(NamedTuple):
+    """A statement with numbers in place of names (SQLite binds tuples much faster), and what orders values by name.
+
+    `changes` is what it writes of the tables that are remembered (see Known), or None.
+    """
+
+    sql: str
+    ordered: Callable[[dict[str, Any]], tuple[Any, ...]]
+    changes: str | None
+
+
+@lru_cache(maxsize=512)
+def _prepared(sql: str) -> Statement:
+    names = list(dict.fromkeys(re.findall(r":(\w+)", sql)))
+    text = re.sub(r":(\w+)", lambda found: f"?{names.index(found[1]) + 1}", sql)
+    written = re.match(r"(?:INSERT INTO|UPDATE|DELETE FROM) (pause|task|instance|slot)\b", sql)
+    ordered = itemgetter(*names) if len(names) > 1 else lambda values: tuple(values[name] for name in names)
+    return Statement(text, ordered, written[1] if written else None)
+
+
+@dataclass
+class Known:
+    """What was read of the ledger and holds until it is written: pauses, tasks, instances, whether places are held."""
+
+    paused: frozenset[str] | None = None
+    tasks: dict[str, Row | None] = field(default_factory=dict)
+    standings: dict[str, Row | None] = field(default_factory=dict)
+    slots: bool | None = None
+
+    def forget(self, table: str) -> None:
+        """That table has been written."""
+        match table:
+            case "pause":
+                self.paused = None
+            case "task":
+                self.tasks.clear()
+            case "instance":
+                self.standings.clear()
+            case "slot":
+                self.slots = None
+
+    def forget_all(self) -> None:
+        for table in ("pause", "task", "instance", "slot"):
+            self.forget(table)
+
+
 class Transaction:
     """What one transaction offers to those who change the ledger. `now` is Unix seconds, one for all of it."""
 
-    def __init__(self, connection: apsw.Connection, now: float, *, direct: bool) -> None:
+    def __init__(self, connection: apsw.Connection, now: float, known: Known, *, direct: bool) -> None:
         self.connection = connection
         self.now = now
         self.direct = direct
         self.changes: dict[str, int] = {}
         self.happened: list[Happened] = []  # to whom (`task:NAME`, `source:NAME`), what, how many seconds it took
-        self._paused: frozenset[str] | None = None
-        self._tasks: dict[str, Row | None] = {}
+        self._known = known
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; returns how many rows it changed."""
-        self.connection.execute(STATEMENTS[name], values)
+        self._execute(name, values)
         return self.connection.changes()
 
     def all(self, name: str, /, **values: Any) -> list[Row]:
-        return self.connection.execute(STATEMENTS[name], values).fetchall()
+        return self._execute(name, values).fetchall()
 
     def one(self, name: str, /, **values: Any) -> Row | None:
-        return self.connection.execute(STATEMENTS[name], values).fetchone()
+        return self._execute(name, values).fetchone()
+
+    def _execute(self, name: str, values: dict[str, Any]) -> apsw.Cursor:
+        statement = _prepared(STATEMENTS[name])
+        if statement.changes is not None:
+            self._known.forget(statement.changes)
+        return self.connection.execute(statement.sql, statement.ordered(values))
 
     def count(self, counter: str, change: int = 1) -> None:
         self.changes[counter] = self.changes.get(counter, 0) + change
 
     def paused(self) -> frozenset[str]:
-        if self._paused is None:
-            self._paused = frozenset(name for (name,) in self.all("pauses"))
-        return self._paused
+        if self._known.paused is None:
+            self._known.paused = frozenset(name for (name,) in self.all("pauses"))
+        return self._known.paused
 
     def task(self, name: str) -> Row | None:
         """(known, concurrency, policy as JSON) of a task, or None when the ledger never heard of it."""
-        if name not in self._tasks:
-            self._tasks[name] = self.one("task_by_name", name=name)
-        return self._tasks[name]
+        if name not in self._known.tasks:
+            self._known.tasks[name] = self.one("task_by_name", name=name)
+        return self._known.tasks[name]
 
-    def forget_what_was_read(self) -> None:
-        self._paused = None
-        self._tasks.clear()
+    def standing(self, instance: str) -> Row | None:
+        """(whether it gives no more jobs, generation of its code) of an instance, or None."""
+        if instance not in self._known.standings:
+            self._known.standings[instance] = self.one("instance_standing", id=instance)
+        return self._known.standings[instance]
+
+    def any_slots(self) -> bool:
+        """Whether a job may hold a place under some limit."""
+        if self._known.slots is None:
+            self._known.slots = self.one("any_slot") is not None
+        return self._known.slots
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
@@ -93,7 +155,7 @@ class Transaction:
         except BaseException:
             self.changes = before
             del self.happened[happened:]
-            self.forget_what_was_read()
+            self._known.forget_all()
             if self.connection.in_transaction:  # at a full disk SQLite has undone the whole transaction by itself
                 self.connection.execute("ROLLBACK TO part; RELEASE part")
             raise
@@ -119,6 +181,7 @@ class Database:
             self.connection.execute(PRAGMAS)
             self.connection.set_wal_hook(self._note_log_size)
             self._synchronous = ""
+            self._known, self._data_version = Known(), None
             self._bring_up_to_date()
         except apsw.Error as fault:
             raise LedgerUnavailable(ledger=path, why=explained(fault)) from fault
@@ -158,7 +221,8 @@ class Database:
             self.synchronise(flush=flush)
             self._begin()
             with self._closing_transaction():
-                transaction = Transaction(self.connection, self._clock(), direct=direct)
+                self._forget_if_others_wrote()
+                transaction = Transaction(self.connection, self._clock(), self._known, direct=direct)
                 yield transaction
                 transaction.write_counters()
         except apsw.Error as fault:
@@ -178,12 +242,20 @@ class Database:
         self.connection.set_busy_timeout(int(seconds * 1000))
         self._waits_shortly = seconds < self._busy_seconds
 
+    def _forget_if_others_wrote(self) -> None:
+        """SQLite counts the commits of other connections; under the write lock there will be no more of them."""
+        (version,) = self.connection.execute("PRAGMA data_version").fetchone() or (None,)
+        if version != self._data_version:
+            self._data_version = version
+            self._known.forget_all()
+
     @contextmanager
     def _closing_transaction(self) -> Iterator[None]:
         try:
             yield
             self.connection.execute("COMMIT")
         except BaseException:
+            self._known.forget_all()  # it may be of what is undone here
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
             raise

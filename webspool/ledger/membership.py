@@ -41,7 +41,7 @@ def cut(tx: Transaction, operation: Operation) -> Answer:
 
 def renewal(tx: Transaction, given: dict[str, Any]) -> int | None:
     """The generation that this process is to try next, if there is one."""
-    standing = tx.one("instance_standing", id=given["instance"])
+    standing = tx.standing(given["instance"])
     newest = standing[1] if standing else 0
     return newest if newest > max(given["generation"], given.get("tried", 0)) else None
 
@@ -80,7 +80,7 @@ def join(tx: Transaction, operation: Operation) -> Answer:
 
 def _runs_the_newest(tx: Transaction, given: dict[str, Any]) -> bool:
     """Whether its tasks are those of the instance: in a reload the old code does not take back what the new knows."""
-    standing = tx.one("instance_standing", id=given["instance"])
+    standing = tx.standing(given["instance"])
     newest = standing[1] if standing else 0
     return given["generation"] >= newest or not anybody_runs(tx, given["instance"], newest)
 
@@ -92,7 +92,6 @@ def learn_tasks(tx: Transaction, tasks: dict[str, dict[str, Any]]) -> None:
     for name, (known, _, _) in before.items():
         if known and name not in tasks:
             tx.run("forget_task", name=name)
-            tx.forget_what_was_read()
             hold_queued(tx, "queued_by_task", f"unknown:{name}", task=name)
 
 
@@ -110,7 +109,6 @@ def _learn(tx: Transaction, name: str, policy: dict[str, Any], before: tuple[int
     if before == (1, policy["concurrency"], text):
         return
     tx.run("upsert_task", name=name, concurrency=policy["concurrency"], policy=text)
-    tx.forget_what_was_read()
     if before is not None and before[1] != policy["concurrency"]:
         _limit_anew(tx, name)
     admit_blocked(tx, f"unknown:{name}")

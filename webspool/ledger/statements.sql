@@ -36,25 +36,27 @@ ON CONFLICT (id) DO NOTHING
 SELECT id, task, source, state, blocked_on, due_at, priority, key, attempt, delivery FROM job WHERE id = :id
 
 -- name: next_queued
-SELECT id, task, calling, arguments, delivery, created_at, attempts, base, number, interruptions, due_at
-FROM job WHERE state = 'queued' ORDER BY priority DESC, due_at, seq LIMIT 1
+SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempts, job.base, job.number,
+       job.interruptions, job.due_at, delivery.id, delivery.source, delivery.method, delivery.url, delivery.headers,
+       delivery.received_at, delivery.event_id, delivery.event_type, delivery.body_file, delivery.body
+FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT 1
 
 -- name: claim_job
 UPDATE job SET state = 'running', attempt = :attempt, attempts = attempts + 1, number = number + 1, started_at = :now
 WHERE id = :id AND state = 'queued'
 
 -- name: insert_attempt
-INSERT INTO attempt (id, job, number, process, started_at, deadline_at)
-VALUES (:id, :job, :number, :process, :now, :deadline_at)
+INSERT INTO attempt (id, job, number, process, started_at)
+SELECT :id, job.id, job.number + 1, :process, :now FROM job WHERE job.id = :job AND job.state = 'queued'
+ON CONFLICT (id) DO NOTHING
 
 -- name: claimed_before
-SELECT job.id, job.task, job.calling, job.arguments, job.delivery, job.created_at, job.attempts - 1, job.base,
-       job.number - 1, job.interruptions, job.due_at
-FROM attempt JOIN job ON job.id = attempt.job
+SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempts - 1, job.base, job.number - 1,
+       job.interruptions, job.due_at, delivery.id, delivery.source, delivery.method, delivery.url, delivery.headers,
+       delivery.received_at, delivery.event_id, delivery.event_type, delivery.body_file, delivery.body
+FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN delivery ON delivery.id = job.delivery
 WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
-
--- name: attempt_exists
-SELECT 1 FROM attempt WHERE id = :id
 
 -- name: open_attempts_of
 SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL AND id <> :besides
@@ -62,21 +64,19 @@ SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL AND id <> :
 -- name: end_attempt
 UPDATE attempt SET ended_at = :now, outcome = :outcome, charged = :charged, error = :error, traceback = :traceback,
                    exit_code = :exit_code, signal = :signal, output_bytes = :output_bytes, output_cut = :output_cut
-WHERE id = :id AND ended_at IS NULL
+WHERE id = :id AND ended_at IS NULL RETURNING job, process, started_at
 
 -- name: note_late_end
 UPDATE attempt SET late = coalesce(late, :outcome) WHERE id = :id AND outcome <> :outcome
 
--- name: held_by_attempt
-SELECT job.id, job.task, job.source, job.key, job.cancelling, attempt.started_at
-FROM attempt JOIN job ON job.id = attempt.job
-WHERE attempt.id = :id AND job.attempt = :id AND job.state = 'running'
+-- name: held_job
+SELECT task, source, key, cancelling FROM job WHERE id = :id AND attempt = :attempt AND state = 'running'
 
 -- name: end_job
 UPDATE job SET state = :state, blocked_on = :blocked_on, attempt = NULL, due_at = :due_at, error = :error,
                result = :result, attempts = attempts - :uncharged, interruptions = interruptions + :cut,
                finished_at = :finished_at, cancelling = 0
-WHERE id = :id
+WHERE id = :id AND attempt = :attempt AND state = 'running' RETURNING task
 
 -- name: move_job
 UPDATE job SET state = :state, blocked_on = :blocked_on, due_at = :due_at WHERE id = :id
@@ -125,6 +125,9 @@ SELECT count(*) FROM slot WHERE holds = :holds
 
 -- name: take_slot
 INSERT INTO slot (holds, job) VALUES (:holds, :job) ON CONFLICT DO NOTHING
+
+-- name: any_slot
+SELECT 1 FROM slot LIMIT 1
 
 -- name: free_slots
 DELETE FROM slot WHERE job = :job RETURNING holds
