@@ -90,7 +90,7 @@ FENCES = [
     Fence("a learnt task's jobs are let go", replaced(admission.admit_blocked, nothing, membership)),
     Fence("a resumed job is let go", replaced(admission.admit_blocked, nothing, actions)),
     Fence("higher priority first", without("next_queued", "job.priority DESC, ")),
-    Fence("earlier due first", without("next_queued", "job.due_at, ")),
+    Fence("earlier due first", without("next_queued", "DESC, job.due_at, ", "DESC, ")),
     Fence("a job is not begun before its time", without("due_jobs", " AND due_at <= :now")),
     Fence("an instance that stops or has ended gets nothing", replaced(turns._may_claim, lambda *_: True, turns)),
     Fence("a bad operation's counts are undone", replaced(Transaction.savepoint, careless_savepoint, Transaction)),
