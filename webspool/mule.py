@@ -44,13 +44,14 @@ def _keep(config: Config, say: Say, ending: Ending) -> None:
     config.var.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.ledger_path.parent.mkdir(parents=True, exist_ok=True)
     master, name = instance.master(), instance.name()
-    enter(config.ledger_path, master, "spool", name, instance.release(config).number)
+    recovered = enter(config.ledger_path, master, "spool", name, instance.release(config).number)
     inbox = SocketInbox(config.keeper_dir)
     inbox.watch(ending.descriptor, ending.heard)
     _write_who_we_are(config)
     engine = SpoolEngine(config.spool_path, config.spoolers, say)
     folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
     keeper = Keeper(folders, inbox, engine, say, name, Retention(days=config.retention_days))
+    keeper.recovered = recovered
     keeper.rescuer.ending = ending.announced
     keeper.chores.append(Adopter(config.spool_path, keeper.transact, say, lambda: keeper.rescuer.present() > 0).look)
     keeper.chores.append(RoomMaker(Disk.of(config), folders.bodies, keeper.transact, say).look)

@@ -28,6 +28,7 @@ from webspool.telemetry import Say, write_stderr
 CLAIM_PATIENCE = 2.0
 POLL_SECONDS = 0.1
 UNRECORDED_SECONDS = 60.0
+LONGEST_WAIT = 1.0
 LONGEST_MENDING = 10.0
 CUT_BY_RELOAD = "cut: it ran longer than the drain limit of a reload"
 
@@ -190,7 +191,7 @@ class Performer:
                 if time.monotonic() + wait > give_up:
                     raise
                 time.sleep(wait)
-                wait = min(wait * 2, 5.0)
+                wait = min(wait * 2, LONGEST_WAIT)
 
     def _claim(self, given: dict[str, Any], body: bytes) -> Claim:
         standing = Standing(given["attempts"], given["interruptions"], max(0.0, self._clock() - given["created_at"]))

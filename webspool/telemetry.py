@@ -29,6 +29,7 @@ TROUBLES = frozenset(
         "hung_keeper_killed",
         "job_rescued",
         "keeper_out_of_reach",
+        "ledger_recovered",
         "ledger_unavailable",
         "limits_unavailable",
         "login_refused",

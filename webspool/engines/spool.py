@@ -93,8 +93,9 @@ def spool_files(folder: Path) -> list[Path]:
 def make_due(path: Path) -> None:
     """A ticket of before the clock was set back is of the future: uWSGI would let it lie until then."""
     with suppress(FileNotFoundError):
-        if path.stat().st_mtime > time.time():
-            os.utime(path)
+        now = time.time()
+        if path.stat().st_mtime > now:
+            os.utime(path, (now, now))
 
 
 def holder(path: Path) -> int | None:

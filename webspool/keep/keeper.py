@@ -20,6 +20,7 @@ from webspool.ledger.apply import apply
 from webspool.ledger.checkpoints import Checkpointer
 from webspool.ledger.client import piece_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
+from webspool.ledger.distrust import reason, recover
 from webspool.ledger.happenings import Happenings, Told
 from webspool.ledger.inbox import Inbox, Request
 from webspool.ledger.membership import unknown_tasks
@@ -84,6 +85,7 @@ class Keeper:
         retention: Retention = Retention(),  # noqa: B008
     ) -> None:
         self.folders = folders
+        self.recovered = recover(folders.ledger, cached=True)
         self.database = Database(folders.ledger, busy_seconds=BUSY_SECONDS)
         self.outputs = Outputs(folders.outputs)
         self.inbox, self.engine, self.say = inbox, engine, say
@@ -104,13 +106,15 @@ class Keeper:
     def run(self, until: Callable[[], bool]) -> None:
         """Serve until told to end, or until the database can no longer be trusted (`broken`)."""
         unheard = listen(self.happenings.note)
+        if self.recovered is not None:
+            self.say("ledger_recovered", why=self.recovered)
         self.rescuer.look_back()
         while self.broken is None and not until():
             self.round()
         unheard()
         self._send_away(list(self.parked))
         self.checkpointer.close()
-        self.database.close()
+        self.database.close(trusted=self.broken is None)
         self.outputs.close()
 
     def begin_no_more(self, *, undo: bool = False) -> None:
@@ -241,9 +245,12 @@ class Keeper:
             self.tallies.take(tx.happened)
         except LedgerUnavailable as fault:
             if fault.broken:
-                self.broken = str(fault.why)
-                self.say("ledger_broken", why=self.broken)
+                self._break(str(fault.why))
             raise
+
+    def _break(self, why: str) -> None:
+        self.broken = why
+        self.say("ledger_broken", why=why)
 
     def _set_timer(self, tx: Transaction) -> None:
         row = tx.one("next_due")
@@ -315,6 +322,9 @@ class Keeper:
 
     def _tick(self) -> None:
         """What must be true again at least each second, whatever was lost."""
+        if (why := reason(self.folders.ledger)) is not None:  # a direct write of another process has failed
+            self._break(why)
+            return
         self.engine.wake(self.rescuer.present())
         for chore in self.chores:
             chore()

@@ -14,6 +14,7 @@ from webspool.errors import LedgerUnavailable
 from webspool.ledger import tallies
 from webspool.ledger.apply import apply
 from webspool.ledger.database import SHORT_BUSY_SECONDS, Database
+from webspool.ledger.distrust import refuse
 from webspool.ledger.inbox import KeeperGone, Route
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece, write_directly
@@ -117,6 +118,7 @@ class Client:
         return answer
 
     def _transact(self, operation: Operation) -> Answer:
+        refuse(self.ledger)
         database = Database(self.ledger, busy_seconds=SHORT_BUSY_SECONDS if self._fault else BUSY_SECONDS)
         try:
             with database.transaction(flush=True, direct=True) as tx:

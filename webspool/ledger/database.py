@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from webspool.errors import LedgerRefused, LedgerUnavailable
+from webspool.ledger.distrust import distrust, failed_to_write
 
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x77737031
@@ -226,6 +227,8 @@ class Database:
                 yield transaction
                 transaction.write_counters()
         except apsw.Error as fault:
+            if failed_to_write(fault):
+                distrust(self.path, explained(fault))
             raise unavailable(self.path, fault) from fault
 
     def _begin(self) -> None:
@@ -264,7 +267,10 @@ class Database:
         self.log_pages = pages
         return apsw.SQLITE_OK
 
-    def close(self) -> None:
+    def close(self, *, trusted: bool = True) -> None:
+        """`trusted` False: what the log holds is not copied by the last who goes."""
+        if not trusted:
+            self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.connection.close()
 
 

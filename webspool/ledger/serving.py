@@ -8,19 +8,22 @@ from pathlib import Path
 from webspool.errors import InstanceRunning
 from webspool.ledger.apply import apply
 from webspool.ledger.database import Database, Row
+from webspool.ledger.distrust import recover
 from webspool.ledger.operations import Operation
 from webspool.processes import Identity, host_name
 
 
-def enter(ledger: Path, master: Identity, engine: str, name: str | None = None, generation: int = 1) -> None:
+def enter(ledger: Path, master: Identity, engine: str, name: str | None = None, generation: int = 1) -> str | None:
     """Enter an instance into the ledger, by the name of its process `master` unless another is given.
 
-    While that process lives, it is the one that serves.
+    While that process lives, it is the one that serves. Returns why the ledger was not trusted and had to be recovered,
+    if so.
 
     Raises InstanceRunning when another one of this host does, LedgerUnavailable.
     """
     entry = {"host": host_name(), "boot": master.boot, "pid": master.pid, "start": master.start, "engine": engine}
     entry["generation"] = generation
+    why = recover(ledger)
     database = Database(ledger, busy_seconds=5.0)
     try:
         with database.transaction(flush=True) as tx:
@@ -29,6 +32,7 @@ def enter(ledger: Path, master: Identity, engine: str, name: str | None = None, 
             apply(tx, Operation(name or str(master), "start", entry))
     finally:
         database.close()
+    return why
 
 
 def _refuse_beside(ledger: Path, row: Row, master: Identity) -> None:

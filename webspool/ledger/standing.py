@@ -13,6 +13,7 @@ from typing import Any
 from webspool.config import Config
 from webspool.disk import Free, Room, folders_of, free
 from webspool.errors import LedgerRefused
+from webspool.ledger.distrust import reason as distrusted
 from webspool.ledger.reader import Reader, exists, read, rfc3339
 from webspool.processes import Identity
 from webspool.records import State
@@ -225,11 +226,13 @@ def _unusable_spool(folder: Path) -> Iterator[str]:
     if not folder.is_dir():
         yield f"the spool {folder} is not there; the keeper makes it anew, where it can"
     elif not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        yield f"the spool {folder} cannot be read and written: a spooler that ends is not replaced"
+        yield f"the spool {folder} cannot be read and written: a spooler that ends may not be replaced"
 
 
 def _unwritable(config: Config) -> Iterator[str]:
     path = config.ledger_path
+    if (why := distrusted(path)) is not None:
+        yield f"the disk of the ledger failed to write ({why}): nothing is accepted until the keeper has recovered it"
     if not exists(config):
         yield f"there is no ledger at {path}"
     elif not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
