@@ -1,7 +1,8 @@
 """Measure webspool on this machine, beside others and by itself: `make bench`. Ratios count, seconds are noisy.
 
-compare (the usual): the same webhook through each stack, in turn and again. report: tables of kept measurements, rounds
-of several files put together.
+compare (the usual): the same webhook through each stack, in turn and again. flat: the same with a million finished jobs
+in the ledger, and without. burst, busy, due, idle, large: webspool alone. report: tables of kept measurements; the
+rounds of several files are put together.
 """
 
 from __future__ import annotations
@@ -13,11 +14,14 @@ from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.alone import MEASURES as ALONE
+from bench.alone import alone
 from bench.compare import compare
+from bench.flat import flat
 from bench.peers import PEERS, USUAL
 from bench.tables import printed
 
-MEASURES = ("compare", "report")
+MEASURES = ("compare", "flat", *ALONE, "report")
 
 
 def main() -> None:
@@ -36,11 +40,16 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--rounds", type=int, default=3, help="how often each is measured, in turn")
     options.add_argument("--only", help=f"stacks by name, separated by commas: {', '.join(PEERS)}")
     options.add_argument("--all", action="store_true", help="every stack (./run bench --all installs them)")
+    options.add_argument("--count", type=int, default=50_000, help="how many webhooks a burst has")
     options.add_argument("--json", help="write what was measured into this file too")
     return options
 
 
 def _measured(given: argparse.Namespace) -> dict[str, Any]:
+    if given.measure == "flat":
+        return flat(given.rounds, given.seconds)
+    if given.measure != "compare":
+        return alone(given.measure, given.seconds, given.count)
     names = list(PEERS) if given.all else list(USUAL)
     if given.only:
         names = given.only.split(",")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from webspool.config import Config, load
 from webspool.ledger import reading
 from webspool.ledger.following import Follower
 from webspool.ledger.reading import Filters, Page
+from webspool.ledger.searching import find
 from webspool.records import State
 
 SHOWN = 50
@@ -65,13 +67,15 @@ def questions(config: Config) -> dict[str, Callable[[], Any]]:
         page(f"{kind} --until 27d --since 28d", of, until=now - 27 * 86400, since=now - 28 * 86400)
         page(f"{kind} --error away", of, error="away")
         page(f"{kind} --error unheard", of, error="unheard")
-        page(f"{kind} --text unheard", of, text="unheard")
     page("jobs, a page in the middle", reading.jobs, after=500_000)
     page("deliveries --refused", reading.refusals)
     for each in [*oldest, *newest]:
         asked[f"job {each['task']}"] = lambda each=each: reading.job(config, each["id"])
         if each["delivery"]:
             asked[f"delivery of {each['task']}"] = lambda each=each: reading.delivery(config, each["delivery"])
+    asked["a page of jobs with a text, as far as it is found in time"] = partial(
+        find, config, "job", Filters(text="unheard", limit=SHOWN)
+    )
     asked["failures"] = lambda: reading.failures(config, Filters())
     asked["failures --task hook"] = lambda: reading.failures(config, Filters(task="hook"))
     asked["failures --since 10m"] = lambda: reading.failures(config, Filters(since=now - 600))

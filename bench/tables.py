@@ -23,12 +23,51 @@ BACKLOG = "*"
 
 
 def printed(found: Found) -> str:
-    """Head, figures, and how ours stand to each peer's."""
+    """Head and figures of any measurement; of stacks also how ours stand to each peer's."""
     noise = worst([each if isinstance(each, Noise) else Noise(**each) for each in found["noise"]])
-    parts = [*head(found["machine"], noise), "", *figures(found["rounds"])]
-    if any(row["stack"] == "webspool" for row in found["rounds"]):
-        parts += ["", *(ratios(found["rounds"]) if not noise.faults else [UNTOLD])]
+    parts = [*head(found["machine"], noise), ""]
+    match found["what"]:
+        case "compare":
+            parts += figures(found["rounds"])
+            if any(row["stack"] == "webspool" for row in found["rounds"]):
+                parts += ["", *(ratios(found["rounds"]) if not noise.faults else [UNTOLD])]
+        case "flat":
+            parts += flatness(found)
+        case what:
+            parts += [what, *listed(found["figures"])]
     return "\n".join(parts)
+
+
+def flatness(found: Found) -> list[str]:
+    """The filled ledger beside the empty one, the operator's questions, and the pruner's bites."""
+    rows = []
+    for which in ("empty", "filled"):
+        own = [row for row in found["rounds"] if row["ledger"] == which]
+        rows.append([f"{which} ledger", *(spread([row[name] for row in own]) for name in COLUMNS)])
+    pairs = list(zip(*([r for r in found["rounds"] if r["ledger"] == w] for w in ("filled", "empty")), strict=True))
+    rows.append(["filled / empty", *(spread(_ratios(pairs, name), "{:.2f}") for name in COLUMNS)])
+    slowest = sorted(found["lists_ms"].items(), key=lambda item: -item[1])
+    return [
+        *table(["webspool", *COLUMNS.values()], rows),
+        "",
+        f"{len(slowest)} questions, the slowest first, in milliseconds:",
+        *(f"  {milliseconds:8.1f}  {words}" for words, milliseconds in slowest),
+        "commands from typing to the end:",
+        *(f"  {milliseconds:8.1f}  webspool {words}" for words, milliseconds in found["commands_ms"].items()),
+        "pruning, milliseconds for which a bite holds the writer:",
+        *listed(found["pruning"]),
+    ]
+
+
+def listed(figures: Found, indent: str = "  ") -> list[str]:
+    """Names and values, one a line."""
+    told = []
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            told += [f"{indent}{name}", *listed(value, f"{indent}  ")]
+        else:
+            told.append(f"{indent}{name:32}{value:,.2f}" if isinstance(value, float) else f"{indent}{name:32}{value:,}")
+    return told
 
 
 UNTOLD = "Ratios are not told: the machine was not still (see above). Stop what else runs, and measure again."

@@ -30,7 +30,7 @@ def row(stack: str, number: int, value: float) -> dict[str, object]:
 
 
 def told(noise: Noise, rounds: list[dict[str, object]]) -> str:
-    return printed({"machine": MACHINE, "noise": [STILL, noise], "rounds": rounds})
+    return printed({"what": "compare", "machine": MACHINE, "noise": [STILL, noise], "rounds": rounds})
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from webspool.ledger.reading import Filters, Page
 from webspool.policy import Policy
 from webspool.records import State
 
+SORTED = {"processes_with_open_attempts", "shift_waiting", "delete_spare_sessions"}
+"""What they sort is what runs, what waits, and who is logged in."""
 LARGE = ("job", "delivery", "attempt", "event_key")
 BOUNDED = re.compile(
     r"INDEX (job_(scheduled|queued|blocked|running|dead|cancelled|with_error|sampled)|attempt_open|delivery_sampled)\b"
@@ -99,6 +101,7 @@ def test_no_statement_of_the_writer_reads_all_that_ever_was(ledger: apsw.Connect
     plan = plan_of(ledger, sql, dict.fromkeys(re.findall(r":(\w+)", sql)))
     assert wide(plan) == []
     assert not any("job_by_task" in line for line in plan), "a task may have had any number of jobs"
+    assert name in SORTED or not any("TEMP B-TREE" in line for line in plan), "it sorts what it finds"
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import lru_cache
+from io import BytesIO
 from typing import Any, Protocol
 
 from webspool.records import Headers, WebhookRequest
@@ -92,13 +93,15 @@ def _length(environ: Environ) -> int:
 
 def _whole(environ: Environ, length: int) -> bytes:
     stream = environ["wsgi.input"]
-    pieces, arrived = [], 0
+    whole = BytesIO()  # unlike pieces that are joined, it holds a large body once
+    arrived = 0
     while arrived < length and (piece := stream.read(min(READ_AT_ONCE, length - arrived))):
-        pieces.append(piece)
-        arrived += len(piece)
+        if len(piece) == length:
+            return bytes(piece)
+        arrived += whole.write(piece)
     if arrived < length:
         raise Refused("request_timeout")
-    return b"".join(pieces)
+    return whole.getvalue()
 
 
 def _chunked(environ: Environ, source: Source, cap: int, engine: Reading) -> bytes:

@@ -35,6 +35,7 @@ from webspool.verifier import Verifier
 
 INLINE_BYTES = 64 << 10
 KEPT_OF_A_REFUSAL_BYTES = 64 << 10
+PARSED_BYTES = 1 << 20
 RETRY_AFTER_SECONDS = 5
 PAUSED_RETRY_AFTER_SECONDS = 60.0
 
@@ -300,9 +301,9 @@ def _planned(task: Task[Any, Any]) -> dict[str, Any]:
 
 
 def _unreadable(source: Source, request: WebhookRequest) -> str | None:
-    """Why a body that says it is JSON is not, or None."""
+    """Why a body that says it is JSON is not, or None. A large one would take several times its size to find out."""
     content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if source.payload == "raw" or not says_json(content_type):
+    if source.payload == "raw" or not says_json(content_type) or len(request.body) > PARSED_BYTES:
         return None
     try:
         request.json  # noqa: B018 - parsed once, and found here and by whoever routes it

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from io import BytesIO
 from typing import Any
 
 from webspool.config import Config
@@ -47,11 +48,11 @@ class UwsgiEngine:
         """The chunks as uWSGI reads them: with no option set they do not come through wsgi.input."""
         import uwsgi
 
-        body = bytearray()
+        body = BytesIO()  # unlike a bytearray, it gives its bytes away without copying them
         with self.bounded(seconds):
-            while len(body) <= cap and (chunk := uwsgi.chunked_read(int(seconds) + 1)):
-                body += chunk
-        return bytes(body)
+            while body.tell() <= cap and (chunk := uwsgi.chunked_read(int(seconds) + 1)):
+                body.write(chunk)
+        return body.getvalue()
 
 
 class Bounded:

@@ -35,7 +35,8 @@ from webspool.telemetry import Say, listen
 BUSY_SECONDS = 0.5
 PARKED_SECONDS = 1.0
 TICK_SECONDS = 1.0
-DUE_AT_ONCE = 500
+BITE_EVERY_SECONDS = 0.1
+DUE_AT_ONCE = 200
 SHORTEST_WAIT = 0.0005
 AFTER_A_JUMP_SECONDS = 3600.0
 
@@ -100,6 +101,7 @@ class Keeper:
         self.broken: str | None = None
         self.chores: list[Callable[[], None]] = []
         self._next_tick = 0.0
+        self._next_bite = 0.0
         self._next_due = 0.0
         self._unknown: set[str] = set()
 
@@ -139,7 +141,8 @@ class Keeper:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        waits = [self._next_tick - now, self._next_due - time.time(), self.rescuer.next_look - now]
+        waits = [self._next_tick - now, self._next_bite - now, self._next_due - time.time()]
+        waits.append(self.rescuer.next_look - now)
         if self.parked:
             waits.append(min(parked.until for parked in self.parked) - now)
         return max(min(waits), SHORTEST_WAIT)
@@ -292,6 +295,9 @@ class Keeper:
         if now >= self._next_tick:
             self._next_tick = now + TICK_SECONDS
             self._tick()
+        if now >= self._next_bite:
+            self._prune()
+            self._next_bite = time.monotonic() + (TICK_SECONDS if self.pruner.rests else BITE_EVERY_SECONDS)
 
     def _follow_the_clock(self, by: float) -> None:
         """It was set: waits last as long as they were meant to, due times stay what they are."""
@@ -329,7 +335,6 @@ class Keeper:
         for chore in self.chores:
             chore()
         answers: list[tuple[Request, Answer]] = []
-        gone: list[Gone] = []
         unknown: set[str] = set()
         troubles: list[Told] = []
 
@@ -337,7 +342,6 @@ class Keeper:
             self.refusals.flush(tx)
             self.tallies.flush(tx)
             troubles.extend(self.happenings.flush(tx))
-            gone.append(self.pruner.bite(tx))
             self._set_timer(tx)
             self.rescuer.read(tx)
             unknown.update(unknown_tasks(tx))
@@ -347,11 +351,19 @@ class Keeper:
                 self.inbox.push(process, {"interrupt": attempt})
 
         if self._transact_and_answer(second, answers):
-            self._clean_away(gone[0])
             self._tell_unknown(unknown)
         else:
             self.happenings.give_back(troubles)
         self.rescuer.look_around()
+
+    def _prune(self) -> None:
+        """Some of what is old goes, in a transaction of its own, so short that nobody waits for it."""
+        if self.pruner.rests:
+            return
+        gone: list[Gone] = []
+        with suppress(LedgerUnavailable):
+            self.transact(lambda tx: gone.append(self.pruner.bite(tx)))
+            self._clean_away(gone[0])
 
     def _tell_unknown(self, tasks: set[str]) -> None:
         """Each task that has become unknown while jobs wait for it is told once."""

@@ -12,7 +12,8 @@ from webspool.ledger.database import Row, Transaction
 from webspool.records import FINISHED, State
 
 DAY = 86400.0
-BITE_SECONDS = 0.005
+BITE_SECONDS = 0.002
+ROWS_IN_A_BITE = 100
 REST_SECONDS = 60.0
 SWEEP_SECONDS = 3600.0
 ROWS_AT_ONCE = 50
@@ -57,15 +58,18 @@ class Pruner:
         self._kept_days: dict[str, float] = {}
 
     def bite(self, tx: Transaction) -> Gone:
-        """Delete for at most five milliseconds; what it names is to be cleaned away after the commit."""
+        """Look at a hundred rows, or for two milliseconds; what it names is to be cleaned away after the commit.
+
+        To write what was deleted takes the commit as long again: both together are to hold the writer for five at most.
+        """
         self._gone = Gone()
         now = self._clock()
         if now < self._rest_until:
             return self._gone
         self._tx = tx
         self._steps = self._steps or self._round()
-        for _ in self._steps:
-            if self._clock() - now >= BITE_SECONDS:
+        for number, _ in enumerate(self._steps, 1):
+            if number >= ROWS_IN_A_BITE or self._clock() - now >= BITE_SECONDS:
                 return self._gone
         self._steps = None
         self._rest_until = now + REST_SECONDS
@@ -95,9 +99,9 @@ class Pruner:
                 yield from self._of_source(source, days)
             if body_days is not None:
                 yield from self._bodies_of(source, body_days)
-        self.tx.run("delete_old_refusals", before=self.tx.now - self.retention.refusal_days * DAY, most=500)
+        self.tx.run("delete_old_refusals", before=self.tx.now - self.retention.refusal_days * DAY, most=ROWS_IN_A_BITE)
         copies_before = self.tx.now - self.retention.event_key_days * DAY
-        self.tx.run("delete_old_redeliveries", before=copies_before, most=500)
+        self.tx.run("delete_old_redeliveries", before=copies_before, most=ROWS_IN_A_BITE)
         self.tx.run("delete_old_processes", before=self.tx.now - DAY)
         yield
         if self._clock() >= self._next_sweep:
@@ -165,14 +169,23 @@ class Pruner:
             yield
 
     def _oldest_of(self, source: str, days: float) -> Iterator[Row]:
-        """The source's deliveries that are older than that, oldest first."""
-        after = 0
-        while rows := self.tx.all("oldest_of_source", source=source, after=after, most=ROWS_AT_ONCE):
-            for row in rows:
-                after = row[0]
-                if row[2] > self.tx.now - days * DAY:
-                    return
-                yield row
+        """The source's deliveries that are older than that, of each type the oldest first, as their index has them."""
+        for event_type in self._types_of(source):
+            after = 0
+            while rows := self._next_of(source, event_type, after, days):
+                after = rows[-1][0]
+                yield from rows
+
+    def _types_of(self, source: str) -> Iterator[str | None]:
+        yield None
+        row = self.tx.one("next_type_of_source", source=source, after="")
+        while row:
+            yield row[0]
+            row = self.tx.one("next_type_of_source", source=source, after=row[0])
+
+    def _next_of(self, source: str, event_type: str | None, after: int, days: float) -> list[Row]:
+        rows = self.tx.all("oldest_of_source", source=source, type=event_type, after=after, most=ROWS_AT_ONCE)
+        return [row for row in rows if row[2] <= self.tx.now - days * DAY]
 
     def _delete_delivery(self, row: Row) -> None:
         delivery, body_file = row[1], row[3]

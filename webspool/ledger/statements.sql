@@ -248,7 +248,10 @@ SELECT seq, id, received_at, body_file, source FROM delivery WHERE seq > :after 
 
 -- name: oldest_of_source
 SELECT seq, id, received_at, body_file, source, body_file = 1 OR (body IS NOT NULL AND body_size > 0) FROM delivery
-WHERE source = :source AND seq > :after ORDER BY seq LIMIT :most
+WHERE source = :source AND event_type IS :type AND seq > :after ORDER BY seq LIMIT :most
+
+-- name: next_type_of_source
+SELECT event_type FROM delivery WHERE source = :source AND event_type > :after ORDER BY event_type LIMIT 1
 
 -- name: retentions
 SELECT source, keep_days, keep_body_days FROM retention
