@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,12 @@ from tests.conditions import wait_until
 from tests.furnished import Furnished
 from tests.instances import Instance
 from tests.under_load import command, load
+from webspool.backup import back_up
+from webspool.backup import restore as put_back
+from webspool.cli.storing import prune_once
+from webspool.errors import LedgerRefused
 from webspool.ledger.backing import examine
+from webspool.ledger.database import Database
 from webspool.processes import host_name
 
 LARGE = os.urandom(1 << 18)
@@ -80,15 +87,28 @@ def test_a_backup_overwrites_nothing(furnished: Furnished, tmp_path: Path) -> No
 
 
 def test_what_is_no_whole_backup_is_not_restored(furnished: Furnished, tmp_path: Path) -> None:
-    """A folder without its last file, a damaged ledger, a missing body: refused, and nothing is changed."""
+    """A part that is missing, damaged, or of another backup: refused, and nothing is changed."""
     furnished.deliver("deploy", body=LARGE, body_file=True)
-    assert furnished.webspool("backup", str(tmp_path / "kept")).exit_code == 0
+    furnished.run(output=b"said\n")
+    assert furnished.webspool("backup", str(tmp_path / "kept"), "--output").exit_code == 0
     ended(furnished)
     before = furnished.config.ledger_path.read_bytes()
     (body,) = (tmp_path / "kept" / "bodies").iterdir()
     body.unlink()
     assert "the body of" in furnished.webspool("restore", str(tmp_path / "kept")).stderr
+    body.write_bytes(LARGE[:-1] + bytes([LARGE[-1] ^ 1]))
+    assert "the body of" in furnished.webspool("restore", str(tmp_path / "kept")).stderr
     body.write_bytes(LARGE)
+    output = tmp_path / "kept" / "output.db"
+    printed = output.read_bytes()
+    output.write_bytes(printed[:100] + b"\xff" * 4000)
+    assert furnished.webspool("restore", str(tmp_path / "kept")).exit_code == 1
+    output.write_bytes(printed)
+    manifest = tmp_path / "kept" / "backup.json"
+    told = manifest.read_text()
+    manifest.write_text(json.dumps(json.loads(told) | {"jobs": 99}))
+    assert "tells of another ledger" in furnished.webspool("restore", str(tmp_path / "kept")).stderr
+    manifest.write_text(told)
     ledger = tmp_path / "kept" / "ledger.db"
     whole = ledger.read_bytes()
     ledger.write_bytes(whole[:8192] + b"\xff" * 4096 + whole[12288:])
@@ -124,3 +144,43 @@ def test_prune_deletes_now_what_is_old(furnished: Furnished) -> None:
     assert {found["id"] for found in furnished.json("deliveries")} == {waiting, fresh}
     assert not (furnished.config.var / "bodies" / old).exists()
     assert furnished.json("prune") == {"jobs": 0, "deliveries": 0, "attempts": 0, "bodies": 0}
+
+
+def test_a_restore_that_was_cut_off_lets_nobody_begin_an_empty_ledger(furnished: Furnished, tmp_path: Path) -> None:
+    """Killed between the ledger that was and the one that comes: told by every command, mended by the next restore."""
+    delivery = furnished.deliver("deploy", body=LARGE, body_file=True)
+    furnished.run()
+    ended(furnished)
+    kept = str(tmp_path / "kept")
+    assert furnished.webspool("backup", kept).exit_code == 0
+    pid = os.fork()
+    if pid == 0:
+        shutil.rmtree = os.rename = lambda *_: os._exit(9)  # type: ignore[assignment]
+        Path.replace = lambda *_: os._exit(9)  # type: ignore[assignment, method-assign]
+        put_back(furnished.config, tmp_path / "kept")
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+    with pytest.raises(LedgerRefused, match=f"type it again: webspool restore {kept}"):
+        Database(furnished.config.ledger_path)
+    assert f"type it again: webspool restore {kept}" in furnished.webspool("check").stderr
+    restored = furnished.webspool("restore", kept)
+    assert restored.exit_code == 0, restored.stderr
+    assert furnished.json("delivery", delivery)["body_size"] == len(LARGE)
+    assert not list(furnished.config.var.glob("restoring*"))
+
+
+def test_a_backup_while_old_deliveries_are_pruned_is_whole(furnished: Furnished, tmp_path: Path) -> None:
+    """Bodies go while they are being copied; what the copied ledger has is there, and can be restored."""
+    for _ in range(40):
+        furnished.deliver("deploy", body=os.urandom(1 << 17), body_file=True)
+        furnished.run()
+    furnished.age(days=31)
+    ended(furnished)
+    pruning = threading.Thread(target=prune_once, args=(furnished.config,))
+    pruning.start()
+    told = [back_up(furnished.config, tmp_path / f"kept{number}", output=False) for number in range(3)]
+    pruning.join()
+    assert told[-1]["bodies"] < 40
+    for number in range(3):
+        assert furnished.webspool("restore", str(tmp_path / f"kept{number}")).exit_code == 0
+        assert len(furnished.json("deliveries", "--limit", "100")) == told[number]["bodies"]

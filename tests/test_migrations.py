@@ -6,6 +6,8 @@ schema before it: `.dump` of apsw's shell. What a fixture says is never changed 
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import Any
 import apsw
 import pytest
 
+from tests.conftest import needs_uwsgi
 from tests.furnished import Furnished
+from tests.instances import CODE, Instance
 from webspool.config import load
 from webspool.errors import LedgerRefused
 from webspool.ledger import reading
@@ -129,3 +133,59 @@ def test_a_newer_ledger_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(LedgerRefused, match=f"its schema is number {NEWEST + 1}.*install the newer webspool again"):
         Database(ledger)
     assert ledger.read_bytes() == before
+
+
+def version(ledger: Path) -> int:
+    connection = apsw.Connection(str(ledger), flags=apsw.SQLITE_OPEN_READONLY)
+    found = int(connection.execute("PRAGMA user_version").fetchall()[0][0])
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    return found
+
+
+def renewed_until(ledger: Path, steps: int) -> int:
+    """Open it in a process that SIGKILLs itself after so many steps of SQLite's machine; returns its exit code."""
+    pid = os.fork()
+    if pid == 0:
+
+        def watched(connection: apsw.Connection) -> None:
+            connection.set_progress_handler(lambda: bool(os.kill(os.getpid(), signal.SIGKILL)), steps)
+
+        apsw.connection_hooks.append(watched)
+        try:
+            Database(ledger).close()
+        finally:
+            os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs a process to kill")
+def test_a_renewal_that_is_killed_anywhere_leaves_the_old_ledger_whole(tmp_path: Path) -> None:
+    """All of it or nothing: the next opening begins anew, until one comes to the end."""
+    ledger, steps, killed = written(OLDER[0], tmp_path / "old.db"), 4, 0
+    before = tables(ledger)
+    while renewed_until(ledger, steps) != 0:
+        assert version(ledger) == int(OLDER[0].stem)
+        assert tables(ledger) == before
+        killed, steps = killed + 1, steps * 3 // 2
+    assert killed > 5
+    assert version(ledger) == NEWEST
+    Database(tmp_path / "fresh.db").close()
+    assert shape(ledger) == shape(tmp_path / "fresh.db")
+
+
+def test_a_start_renews_an_older_ledger_before_anything_serves_it(tmp_path: Path) -> None:
+    """Under uWSGI too; not when something else is wrong, so that the older webspool can have it back."""
+    needs_uwsgi()
+    old = Instance(tmp_path, {"app.py": "import nothing_of_that_name"})
+    ledger = written(OLDER[0], old.config.ledger_path)
+    try:
+        assert old.launch().wait(30) != 0
+        assert version(ledger) == int(OLDER[0].stem)
+        (tmp_path / "app.py").write_text((CODE / "app.py").read_text())
+        old.start()
+        assert f"schema was number {int(OLDER[0].stem)}, it is {NEWEST} now" in old.log.read_text()
+        assert old.webhook().status == 202
+        assert old.ended(old.spool("add", a=1, b=2))["result"] == 3
+    finally:
+        old.end()

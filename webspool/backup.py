@@ -6,18 +6,22 @@ without it was not finished.
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from webspool.config import Config
 from webspool.errors import WebspoolError
-from webspool.ledger.backing import Copied, copy_database, examine, flush
+from webspool.ledger.backing import Copied, copy_database, examine, examine_output, flush
+from webspool.ledger.database import RESTORING
 from webspool.ledger.reader import rfc3339
 
 MANIFEST = "backup.json"
@@ -84,13 +88,13 @@ def _link_or_copy(body: Path, copy: Path) -> None:
 
 
 def _copy_missing_bodies(copied: Copied, bodies: Path, kept: Path) -> None:
-    for delivery, size in copied.bodies.items():
+    for delivery, stored in copied.bodies.items():
         copy = kept / delivery
-        if _size(copy) != size:
+        if _size(copy) != stored.size:
             copy.unlink(missing_ok=True)
             with suppress(FileNotFoundError):
                 _link_or_copy(bodies / delivery, copy)
-        if _size(copy) != size:
+        if _size(copy) != stored.size:
             raise BodyMissing(delivery=delivery, folder=kept)
 
 
@@ -133,19 +137,48 @@ def restore(config: Config, path: Path) -> Restored:
     What was there is moved aside, never deleted. Raises NoBackup, LedgerRefused, BodyMissing, OSError.
     """
     told = _manifest(path)
-    copied = examine(path / "ledger.db")
-    for delivery, size in copied.bodies.items():
-        if _size(path / "bodies" / delivery) != size:
-            raise BodyMissing(delivery=delivery, folder=path / "bodies")
+    _look_at_every_part(path, told)
     fresh = _prepare(config, path)
-    before = _move_aside(config)
-    for name, place in _places(config).items():
-        if (fresh / name).exists():
-            (fresh / name).replace(place)
-    fresh.rmdir()
-    for folder in {config.var, config.ledger_path.parent}:
-        flush(folder)
+    with _marked(config, path):
+        before = _move_aside(config)
+        for name, place in _places(config).items():
+            if (fresh / name).exists():
+                (fresh / name).replace(place)
+        fresh.rmdir()
+        for folder in {config.var, config.ledger_path.parent}:
+            flush(folder)
     return Restored(told, before)
+
+
+def _look_at_every_part(path: Path, told: dict[str, Any]) -> None:
+    copied = examine(path / "ledger.db")
+    if (copied.deliveries, copied.jobs) != (told.get("deliveries"), told.get("jobs")):
+        raise NoBackup(path=path, why=f"its {MANIFEST} tells of another ledger")
+    for delivery, stored in copied.bodies.items():
+        if _sha256(path / "bodies" / delivery) != stored.sha256:
+            raise BodyMissing(delivery=delivery, folder=path / "bodies")
+    if told.get("output"):
+        examine_output(path / "output.db")
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        return None
+
+
+@contextmanager
+def _marked(config: Config, path: Path) -> Iterator[None]:
+    """Between the ledger that was and the one that comes there is none: cut off here, nobody may begin an empty one."""
+    mark = config.ledger_path.with_name(RESTORING)
+    mark.write_text(f"{path}\n")
+    flush(mark)
+    flush(mark.parent)
+    yield
+    mark.unlink()
+    flush(mark.parent)
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -165,6 +198,8 @@ def _prepare(config: Config, path: Path) -> Path:
     """The backup copied beside its place, on disk, so that putting it there is a matter of names."""
     config.var.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.ledger_path.parent.mkdir(parents=True, exist_ok=True)
+    for left in config.ledger_path.parent.glob("restoring-*"):  # of one that was cut off
+        shutil.rmtree(left)
     fresh = config.ledger_path.parent / f"restoring-{os.getpid()}"
     fresh.mkdir(mode=0o700)
     for name in _places(config):
@@ -178,13 +213,22 @@ def _prepare(config: Config, path: Path) -> Path:
 
 
 def _move_aside(config: Config) -> Path | None:
-    aside = config.ledger_path.parent / time.strftime("before-restore-%Y%m%d-%H%M%S")
     found = [place for place in _places(config).values() if place.exists()]
     if not found:
         return None
-    aside.mkdir(mode=0o700)
+    aside = _fresh_folder(config.ledger_path.parent / time.strftime("before-restore-%Y%m%d-%H%M%S"))
     for place in found:
         for suffix in ("", "-wal", "-shm"):
             with suppress(FileNotFoundError):
                 place.with_name(place.name + suffix).replace(aside / (place.name + suffix))
     return aside
+
+
+def _fresh_folder(wanted: Path) -> Path:
+    """A new folder of that name, or with a number behind it."""
+    names = (wanted if not number else wanted.with_name(f"{wanted.name}-{number}") for number in itertools.count())
+    for folder in names:
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            return folder
+    raise AssertionError("there is always another number")

@@ -76,6 +76,13 @@ class LedgerRefused(WebspoolError):
     why: str
 
 
+class LedgerOutdated(LedgerRefused):
+    """The ledger {ledger} is not opened: {why}."""
+
+    found: int
+    newest: int
+
+
 class InstanceRunning(WebspoolError):
     """The ledger {ledger} is served by another instance: process {pid}, started {started_at}.
     Stop it first, or give this one another directory."""

@@ -18,14 +18,17 @@ import click
 from webspool.cli.chosen import chosen_directory, reloaded_by_uwsgi, started_by_uwsgi
 from webspool.cli.server_checks import server_faults
 from webspool.config import Address, Config, load
-from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, WebspoolError
+from webspool.errors import ConfigurationError, InstanceRunning, LedgerOutdated, LedgerRefused, WebspoolError
 from webspool.ledger import reading
+from webspool.ledger.database import Database, refuse_half_restored
 from webspool.ledger.reader import read, rfc3339
+from webspool.ledger.sockets import held_alone
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.processes import Identity
 from webspool.release import Release, drop, make_current, take
 
 PACKAGE = Path(__file__).parent.parent
+RENEWING_SECONDS = 30.0
 
 
 @click.command()
@@ -43,7 +46,7 @@ def check(verbose: bool, force: bool, server: bool, release: int | None) -> None
         config = load(directory)
     except ConfigurationError as fault:
         _end([*fault.faults, *_ini_faults(directory)])
-    faults = [*_ini_faults(directory), *_spool_faults(config)]
+    faults = [*_ini_faults(directory), *_spool_faults(config), *_restore_faults(config)]
     if started_by_uwsgi() and not reloaded_by_uwsgi():
         faults += [*_other_instances(config), *_address_faults(config)]
     fresh = _copied(config, faults) if started_by_uwsgi() and not faults else None
@@ -53,9 +56,38 @@ def check(verbose: bool, force: bool, server: bool, release: int | None) -> None
         _look_for_lost_tasks(config, faults, force=force or started_by_uwsgi())
     if server:
         faults += server_faults(config)
+    if started_by_uwsgi() and not faults:
+        faults += _renew_ledger(config)
     if fresh is not None:
         drop(fresh) if faults else make_current(config.directory, fresh)
     _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), _summary(hooks)])
+
+
+def _renew_ledger(config: Config) -> Iterable[str]:
+    """An older ledger becomes one of this webspool's before anything serves it, once nothing else is wrong."""
+    try:
+        read(config, lambda _reader: None)
+    except LedgerOutdated as fault:
+        try:
+            with held_alone(config.keeper_dir):
+                Database(config.ledger_path, busy_seconds=RENEWING_SECONDS).close()
+        except WebspoolError as another:
+            yield _one_line(another)
+        else:
+            click.echo(f"webspool: the ledger's schema was number {fault.found}, it is {fault.newest} now", err=True)
+    except WebspoolError as fault:
+        yield _one_line(fault)
+
+
+def _restore_faults(config: Config) -> Iterable[str]:
+    try:
+        refuse_half_restored(config.ledger_path)
+    except WebspoolError as fault:
+        yield _one_line(fault)
+
+
+def _one_line(fault: WebspoolError) -> str:
+    return " ".join(str(fault).split())
 
 
 def _copied(config: Config, faults: list[str]) -> Release | None:
@@ -111,15 +143,15 @@ def _other_instances(config: Config) -> Iterable[str]:
     """The instance that serves this ledger already; the keeper refuses a second one too, but later."""
     try:
         rows = read(config, lambda reader: reader.all("live_instances"))
+    except LedgerOutdated:  # nobody of this webspool serves it; whether one of an older does, the keeper's lock tells
+        return
     except WebspoolError as fault:
-        yield " ".join(str(fault).split())
+        yield _one_line(fault)
         return
     for row in rows:
         if Identity(row["boot"], row["pid"], row["start"]).alive:
             started_at = rfc3339(row["started_at"])
-            yield " ".join(
-                str(InstanceRunning(ledger=config.ledger_path, pid=row["pid"], started_at=started_at)).split()
-            )
+            yield _one_line(InstanceRunning(ledger=config.ledger_path, pid=row["pid"], started_at=started_at))
 
 
 def _address_faults(config: Config) -> Iterable[str]:

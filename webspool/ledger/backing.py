@@ -14,17 +14,25 @@ from webspool.errors import LedgerRefused
 from webspool.ledger.database import APPLICATION_ID, explained, migrations, refuse_old_sqlite
 
 BUSY_SECONDS = 10.0
-BODIES = "SELECT id, body_size FROM delivery WHERE body_file = 1"
+BODIES = "SELECT id, body_size, body_sha256 FROM delivery WHERE body_file = 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A large body as the ledger has it."""
+
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a copy of the ledger holds: how much, and the large bodies that belong to it, with their sizes."""
+    """What a copy of the ledger holds: how much, and the large bodies that belong to it, by their deliveries."""
 
     schema: int
     deliveries: int
     jobs: int
-    bodies: dict[str, int]
+    bodies: dict[str, Stored]
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -48,13 +56,23 @@ def examine(path: Path) -> Copied:
         newest = migrations()[-1][0]
         if schema > newest:
             raise LedgerRefused(ledger=path, why=f"its schema is number {schema}, this webspool knows {newest}")
-        found = connection.execute("PRAGMA integrity_check").fetchall()
-        if found != [("ok",)]:
-            raise LedgerRefused(ledger=path, why=f"it is damaged: {found[0][0]}")
+        _look_for_damage(path, connection)
         (deliveries,) = connection.execute("SELECT count(*) FROM delivery").fetchone() or (0,)
         (jobs,) = connection.execute("SELECT count(*) FROM job").fetchone() or (0,)
-        bodies = {str(delivery): int(size) for delivery, size in connection.execute(BODIES)}
+        bodies = {str(delivery): Stored(int(size), str(sha)) for delivery, size, sha in connection.execute(BODIES)}
         return Copied(int(schema), int(deliveries), int(jobs), bodies)
+
+
+def examine_output(path: Path) -> None:
+    """A copy of what attempts printed, once it was found whole. Raises LedgerRefused."""
+    with _opened(path, apsw.SQLITE_OPEN_READONLY) as connection:
+        _look_for_damage(path, connection)
+
+
+def _look_for_damage(path: Path, connection: apsw.Connection) -> None:
+    found = connection.execute("PRAGMA integrity_check").fetchall()
+    if found != [("ok",)]:
+        raise LedgerRefused(ledger=path, why=f"it is damaged: {found[0][0]}")
 
 
 def flush(path: Path) -> None:

@@ -21,6 +21,8 @@ from webspool.ledger.distrust import distrust, failed_to_write
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x77737031
 SHORT_BUSY_SECONDS = 0.1
+RESTORING = "restoring"
+"""The file beside a ledger that is being replaced by a backup; it stays when that was cut off."""
 PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
 
 Row = tuple[Any, ...]
@@ -176,6 +178,7 @@ class Database:
         self.path, self._clock, self._busy_seconds = path, clock, busy_seconds
         self.log_pages = 0
         refuse_old_sqlite(path)
+        refuse_half_restored(path)
         try:
             self.connection = apsw.Connection(str(path))
             self._wait_at_most(busy_seconds)
@@ -279,6 +282,14 @@ def refuse_old_sqlite(path: Path) -> None:
     version = apsw.sqlite_lib_version()
     if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
         why = f"SQLite {version} has the WAL-reset bug; install apsw 3.51.3 or newer"
+        raise LedgerRefused(ledger=path, why=why)
+
+
+def refuse_half_restored(path: Path) -> None:
+    """A restore that was cut off has left no ledger, or one without its bodies. Raises LedgerRefused."""
+    mark = path.with_name(RESTORING)
+    if mark.exists():
+        why = f"a restore was cut off; type it again: webspool restore {mark.read_text().strip()}"
         raise LedgerRefused(ledger=path, why=why)
 
 

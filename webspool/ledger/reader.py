@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import apsw
 
 from webspool.config import Config
-from webspool.errors import LedgerRefused
+from webspool.errors import LedgerOutdated, LedgerRefused
 from webspool.ledger.database import migrations, read_statements, refuse_old_sqlite
 from webspool.ledger.resting import read_file
 
@@ -100,7 +100,7 @@ def _version(path: Path, connection: apsw.Connection) -> int:
         raise LedgerRefused(ledger=path, why=why)
     if 0 < version < newest:
         why = f"its schema is number {version}, this webspool knows {newest}; the next start of the instance renews it"
-        raise LedgerRefused(ledger=path, why=why)
+        raise LedgerOutdated(ledger=path, why=why, found=version, newest=newest)
     return int(version)
 
 
