@@ -13,7 +13,7 @@ from webspool.records import Headers, WebhookRequest
 from webspool.source import Source
 
 READ_AT_ONCE = 1 << 16
-BODY_SECONDS = 30.0
+BODY_SECONDS = 10.0
 SLOWEST_BYTES_A_SECOND = 50_000
 THROWN_AWAY_AT_MOST = 64 << 20
 THROWING_AWAY_SECONDS = 10.0

@@ -48,7 +48,8 @@ vacuum = true
 # longer headers than uWSGI's 4096 bytes would reset the connection
 buffer-size = 32768
 listen = {backlog}
-socket-timeout = 30
+# seconds that a client may be silent in the middle of a request; every byte begins them anew
+socket-timeout = 10
 ignore-sigpipe = true
 ignore-write-errors = true
 disable-write-exception = true
