@@ -11,7 +11,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from chaos.row import Row, all_rows
+from chaos.row import NotHere, Row, all_rows
 from chaos.run import Run
 from chaos.table import table
 
@@ -52,6 +52,8 @@ def played(row: Row, seconds: float, seed: int, *, keep: Path | None = None) -> 
     try:
         try:
             row.play(run)
+        except NotHere as why:
+            return {"skipped": str(why), "breaches": []}
         except Exception:
             run.breach(traceback.format_exc())
         return run.judge()

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from chaos.run import Run
 
 
+class NotHere(Exception):
+    """This machine cannot play the row: what it needs is told."""
+
+
 @dataclass(frozen=True)
 class Row:
     """`number` is the row's in the matrix, `broken` what is done to the instance, `promise` what holds all the same."""

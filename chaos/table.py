@@ -48,7 +48,7 @@ def _row(row: Row, found: dict[str, Any]) -> list[str]:
         _told(found.get("lost")),
         _told(found.get("run_without_ack")),
         "-" if longest is None else f"{longest:.1f} s",
-        "broken" if found["breaches"] else "kept",
+        "broken" if found["breaches"] else "skipped" if "skipped" in found else "kept",
     ]
 
 

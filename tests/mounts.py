@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 
+def may_mount() -> bool:
+    """Only root may."""
+    return os.geteuid() == 0
+
+
 @contextmanager
 def tmpfs(folder: Path, *options: str) -> Iterator[Path]:
     """An empty file system of its own at `folder`. Only root may mount: others skip the test."""
@@ -19,12 +24,17 @@ def tmpfs(folder: Path, *options: str) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        subprocess.run(["umount", "-l", folder], check=True)
+        unmount(folder)
+
+
+def unmount(folder: Path) -> None:
+    """Whoever has it open still keeps what is open."""
+    subprocess.run(["umount", "-l", folder], check=True)
 
 
 def mount(folder: Path, *words: str) -> None:
     """mount(8) with these words, on `folder`."""
-    if os.geteuid() != 0:
+    if not may_mount():
         pytest.skip("only root may mount a file system")
     done = subprocess.run(["mount", *words, folder], capture_output=True, text=True)
     if done.returncode:

@@ -183,3 +183,24 @@ def test_the_year_2038_is_like_any_other(standing: Instance, shim: Shim) -> None
     shim.set_clock(0)
     standing.until(lambda: "clock jumped" in degraded(standing))
     works(standing)
+
+
+# ── a spooler ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_spooler_in_which_every_task_fails_claims_no_more_and_says_so(standing: Instance) -> None:
+    """Its jobs succeed elsewhere; few of them have met it. (It rests for ten seconds: the last test of this module.)"""
+    bad, good = standing.processes().spoolers
+    (standing.directory / "spoilt-spooler").write_text(str(bad))
+    jobs = []
+    while not standing.said("spooler_rests"):
+        jobs.append(standing.spool("fragile"))
+        assert len(jobs) < 1000
+    told = standing.said("runner_doubted"), standing.said("spooler_rests")
+    assert [(len(each), each[0]["error"]) for each in told] == [(1, "OSError: [Errno 24] Too many open files")] * 2
+    assert f"spooler {bad} rests: the last 6 attempts failed in it at once" in degraded(standing)
+    jobs += [standing.spool("fragile") for _ in range(20)]
+    ended = [standing.ended(job) for job in jobs]
+    assert {job["state"] for job in ended} == {"succeeded"}
+    assert sum(job["attempts"] - 1 for job in ended) == 6
+    assert standing.processes().spoolers == [bad, good]

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from webspool.capture import Capture
 from webspool.disk import OUTPUT_CAP
+from webspool.doubt import RESTS, Advice, Doubt
 from webspool.errors import LedgerUnavailable, RunnerBroken
 from webspool.ledger.client import Client
 from webspool.ledger.operations import Answer, Operation, ending
@@ -99,6 +100,7 @@ class Performer:
         self._generation = 1
         self._mending = 1.0
         self._renewal = Renewal()
+        self._doubt = Doubt()
 
     def perform(self, until: Callable[[], bool]) -> None:
         """Run jobs until told to stop; the job at hand is finished and recorded first."""
@@ -107,6 +109,10 @@ class Performer:
             if finished and not self._may_go_on():
                 self.turn(finished, claim_next=False)
                 finished = None
+            if finished and self._doubt.asks:
+                self.turn(finished, claim_next=False)
+                finished = None
+                self._look_at_others()
             if not self.ready():
                 continue
             claim = self.turn(finished)
@@ -122,8 +128,9 @@ class Performer:
 
     def run(self, claim: Claim) -> Finished:
         """One attempt."""
-        output = self._capture(claim.order)
+        output, begun = self._capture(claim.order), time.monotonic()
         outcome = self.call(claim.order, output)
+        self._doubt.note(claim.order.task, outcome, time.monotonic() - begun)
         verdict = judge(outcome, self._policies[claim.order.task], claim.standing)
         ended = ending(claim.order.attempt, outcome, verdict) | {"output_bytes": output.size, "output_cut": output.cut}
         self._tell_end(claim.order, ended)
@@ -210,12 +217,17 @@ class Performer:
 
         When there is new code, a runner of it takes over from the one before only once it has imported it.
         """
+        if self._doubt.rest_seconds:
+            time.sleep(min(POLL_SECONDS, self._doubt.rest_seconds))
+            return False
         if self._may_go_on():
             return True
         try:
             self._take_on(self._start_runner())
         except RunnerBroken as fault:
             return self._went_wrong(fault)
+        except OSError as fault:  # no process, no descriptor is left to be had
+            return self._went_wrong(RunnerBroken(app="the app", why=str(fault)))
         except LedgerUnavailable as fault:
             self.close()
             return self._mend(fault)
@@ -246,6 +258,25 @@ class Performer:
             time.sleep(self._mending)
         self._mending = min(self._mending * 2, LONGEST_MENDING)
         return serves_on
+
+    def _look_at_others(self) -> None:
+        """All that we ran of late failed at once. Does it here only? Then a fresh runner, and else some rest."""
+        doubt = self._doubt
+        asked = Operation(new_id("q"), "compare", {"process": self.post.process, "tasks": sorted(doubt.tasks)})
+        try:
+            elsewhere = self.client.call(asked).values
+        except LedgerUnavailable:
+            return
+        match doubt.advise(elsewhere["succeeded"], elsewhere["failed"]):
+            case Advice.RENEW:
+                self.close()
+                self.say("runner_doubted", failures=doubt.failures, error=doubt.error)
+            case Advice.REST:
+                self.close()
+                told = f"the last {doubt.failures} attempts failed in it at once, and succeed elsewhere: {doubt.error}"
+                self.say("spooler_rests", seconds=doubt.rest_seconds, failures=doubt.failures, error=doubt.error)
+                with suppress(LedgerUnavailable):
+                    self._join(broken=RESTS + told)
 
     def _join(self, **told: Any) -> None:
         runner, post = self._runner, self.post

@@ -195,6 +195,7 @@ VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
     "stop": membership.stop,
     "renew": membership.renew,
     "cut": membership.cut,
+    "compare": membership.compare,
     "leave": membership.leave,
     "act": actions.act,
     "order": order,

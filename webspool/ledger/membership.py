@@ -9,6 +9,8 @@ from webspool.ledger.admission import admit_blocked, hold_queued
 from webspool.ledger.database import Transaction
 from webspool.ledger.operations import Answer, Operation
 
+COMPARED_SECONDS = 60.0
+
 
 def start(tx: Transaction, operation: Operation) -> Answer:
     """An instance begins to serve this ledger; those of this host before it have ended."""
@@ -37,6 +39,16 @@ def cut(tx: Transaction, operation: Operation) -> Answer:
     """The attempts that still run code older than this generation; the keeper tells their spoolers to cut them."""
     rows = tx.all("attempts_of_instance", **operation.arguments)
     return Answer({"attempts": [[attempt, process] for attempt, process in rows]})
+
+
+def compare(tx: Transaction, operation: Operation) -> Answer:
+    """How the last attempts at these tasks ended in other processes: how many succeeded, how many did not."""
+    given = operation.arguments
+    row = tx.one(
+        "ended_elsewhere", process=given["process"], tasks=json.dumps(given["tasks"]), since=tx.now - COMPARED_SECONDS
+    )
+    succeeded, failed = row or (0, 0)
+    return Answer({"succeeded": succeeded or 0, "failed": failed or 0})
 
 
 def renewal(tx: Transaction, given: dict[str, Any]) -> int | None:

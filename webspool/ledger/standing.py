@@ -12,6 +12,7 @@ from typing import Any
 
 from webspool.config import Config
 from webspool.disk import Free, Room, folders_of, free
+from webspool.doubt import RESTS
 from webspool.errors import LedgerRefused
 from webspool.ledger.distrust import reason as distrusted
 from webspool.ledger.reader import Reader, exists, read, rfc3339
@@ -185,6 +186,8 @@ def _degraded(config: Config, serving: Serving) -> Iterator[str]:
 
 
 def _broken(member: dict[str, Any]) -> str:
+    if member["broken"].startswith(RESTS):
+        return f"spooler {member['pid']} {member['broken']}"
     last = member["broken"].strip().splitlines()[-1]
     goes_on = "goes on with the code that it had" if member["runner_pid"] else "runs nothing"
     return f"the runner of spooler {member['pid']} cannot import the app ({last}); the spooler {goes_on}"

@@ -188,6 +188,14 @@ def with_a_child(gate):
     note("let_go")
 
 
+@task(first_wait=0.05, jitter=0)
+def fragile():
+    """Fails at once in the spooler that a test has spoilt."""
+    spoilt = HERE / "spoilt-spooler"
+    if spoilt.exists() and spoilt.read_text() == str(os.getppid()):
+        raise OSError(24, "Too many open files")
+
+
 @task
 def print_in_many_ways():
     print("one from print")
