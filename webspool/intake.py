@@ -76,6 +76,8 @@ def read_body(environ: Environ, source: Source, cap: int, engine: Reading) -> by
     if is_chunked(environ):
         return _chunked(environ, source, cap, engine)
     length = _length(environ)
+    if not length and not _is_length(environ):
+        raise Refused("length_invalid")
     if length > cap:
         throw_away_body(environ)
         raise Refused("payload_too_large")
@@ -89,6 +91,12 @@ def read_body(environ: Environ, source: Source, cap: int, engine: Reading) -> by
 def _length(environ: Environ) -> int:
     text = environ.get("CONTENT_LENGTH") or ""
     return int(text[:DIGITS_OF_A_LENGTH]) if text.isascii() and text.isdigit() else 0
+
+
+def _is_length(environ: Environ) -> bool:
+    """Whether a length that was told is one number (RFC 9112, 6.3): uWSGI hands two on as "2, 5"."""
+    text = environ.get("CONTENT_LENGTH") or "0"
+    return bool(text.isascii() and text.isdigit())
 
 
 def _whole(environ: Environ, length: int) -> bytes:

@@ -24,6 +24,7 @@ UNREAD = frozenset(
     {
         "unknown_source",
         "length_required",
+        "length_invalid",
         "request_timeout",
         "payload_too_large",
         "address_not_allowed",

@@ -47,6 +47,7 @@ REFUSALS = {
     "unknown_source": (404, "No source has this address."),
     "method_not_allowed": (405, "This source does not take this method."),
     "length_required": (411, "Say how long the body is: Content-Length, or chunks."),
+    "length_invalid": (400, "Content-Length is not one number."),
     "request_timeout": (408, "The body did not arrive in time."),
     "payload_too_large": (413, "The body is larger than this source takes."),
     "address_not_allowed": (403, "This source does not take webhooks from this address."),
