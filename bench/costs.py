@@ -100,7 +100,7 @@ def profilers(processes: dict[str, list[int]], folder: Path, seconds: float) -> 
         raise SystemExit("--profile needs py-spy: pip install py-spy")
     folder.mkdir(parents=True, exist_ok=True)
     for kind in ("worker", "keeper", "spooler", "runner"):
-        typed = ["py-spy", "record", "-d", f"{seconds:.0f}", "-r", "400", "-f", "raw", "-F"]
+        typed = ["py-spy", "record", "-d", f"{seconds:.0f}", "-r", "1000", "-f", "raw", "-F", "-g"]
         typed += ["-o", str(folder / f"{kind}.txt"), "-p", str(processes[kind][0])]
         yield subprocess.Popen(typed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
