@@ -36,13 +36,13 @@ def order_of(message: dict[str, Any], body: bytes) -> tuple[Order, float]:
 
 def _delivery_values(delivery: Delivery) -> tuple[Any, ...]:
     headers = delivery.headers
-    pairs = headers.pairs if isinstance(headers, Headers) else tuple(headers.items())
-    return tuple(getattr(delivery, name) for name in _DELIVERY), pairs
+    text = headers.text if isinstance(headers, Headers) else Headers(headers).text
+    return [getattr(delivery, name) for name in _DELIVERY], text
 
 
 def _delivery_of(values: list[Any], body: bytes | Path) -> Delivery:
-    plain, pairs = values
-    return Delivery(**dict(zip(_DELIVERY, plain, strict=True)), headers=Headers(pairs), stored_body=body)
+    plain, headers = values
+    return Delivery(**dict(zip(_DELIVERY, plain, strict=True)), headers=Headers.stored(headers), stored_body=body)
 
 
 def outcome_frame(attempt: str, outcome: Outcome, left: str | None) -> bytes:

@@ -51,7 +51,7 @@ def parse_json(text: bytes, of: str) -> Any:
     try:
         if text.count(b"[") + text.count(b"{") > DEEPEST:
             _refuse_excess(text)
-        return json.loads(text, **_HOOKS)
+        return _decoder.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
     except RecursionError:
         raise UnparsableBody(delivery=of, kind="JSON", why="it nests too deeply") from None
     except ValueError as fault:
@@ -94,6 +94,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _HOOKS: dict[str, Any] = {"parse_constant": _no_constant, "parse_float": _finite, "object_pairs_hook": _unique_keys}
 if not 0 < sys.get_int_max_str_digits() <= LONGEST_INTEGER:  # Python's own bound has been lifted
     _HOOKS["parse_int"] = _bounded
+_decoder = json.JSONDecoder(**_HOOKS)
 
 
 # ── text and XML ────────────────────────────────────────────────────────────────────────────────────────────────

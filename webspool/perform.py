@@ -363,4 +363,4 @@ def _order(given: dict[str, Any], body: bytes, bodies: Path) -> Order:
 def _delivery(given: dict[str, Any], body: bytes, bodies: Path) -> Delivery:
     stored = bodies / given["id"] if given["body_file"] else body
     rest = {name: given[name] for name in ("id", "source", "method", "url", "received_at", "event_id", "event_type")}
-    return Delivery(**rest, headers=Headers(json.loads(given["headers"])), stored_body=stored)
+    return Delivery(**rest, headers=Headers.stored(given["headers"]), stored_body=stored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -89,23 +90,47 @@ class Outcome:
 class Headers(Mapping[str, str]):
     """Header fields of one request, looked up without regard to case, kept in their order and spelling."""
 
-    __slots__ = ("_first", "pairs")
+    __slots__ = ("_first", "_pairs", "_text")
 
     def __init__(self, pairs: Iterable[tuple[str, str]] | Mapping[str, str] = ()) -> None:
         items = pairs.items() if isinstance(pairs, Mapping) else pairs
-        self.pairs: tuple[tuple[str, str], ...] = tuple((str(name), str(value)) for name, value in items)
-        self._first: dict[str, str] = {}
-        for name, value in self.pairs:
-            self._first.setdefault(name.lower(), value)
+        self._pairs: tuple[tuple[str, str], ...] | None = tuple([(str(name), str(value)) for name, value in items])
+        self._first: dict[str, str] | None = None
+        self._text: str | None = None
+
+    @classmethod
+    def stored(cls, text: str) -> Headers:
+        """Those that a ledger holds as JSON; they are read when somebody asks for one, which many tasks never do."""
+        headers = cls()
+        headers._pairs, headers._text = None, text
+        return headers
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        if self._pairs is None:
+            self._pairs = tuple([(name, value) for name, value in json.loads(self._text or "[]")])
+        return self._pairs
+
+    @property
+    def text(self) -> str:
+        """All of them as JSON, a list of pairs."""
+        if self._text is None:
+            self._text = json.dumps(self.pairs)
+        return self._text
+
+    def _by_name(self) -> dict[str, str]:
+        if self._first is None:
+            self._first = {name.lower(): value for name, value in reversed(self.pairs)}
+        return self._first
 
     def __getitem__(self, name: str) -> str:
-        return self._first[name.lower()]
+        return self._by_name()[name.lower()]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._first)
+        return iter(dict.fromkeys(name.lower() for name, _ in self.pairs))
 
     def __len__(self) -> int:
-        return len(self._first)
+        return len(self._by_name())
 
     def __repr__(self) -> str:
         return f"<Headers {len(self.pairs)} fields>"

@@ -24,7 +24,7 @@ from webspool.calling import TimeLimit, call, traceback_text
 from webspool.orders import order_of, outcome_frame
 from webspool.records import Ending, Outcome
 from webspool.release import pin
-from webspool.surroundings import Surroundings
+from webspool.surroundings import Surroundings, set_handler, set_mask
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, registry
 
 CONTROL, SPARE = 3, 4
@@ -180,8 +180,8 @@ class Child:
 
     def restore(self) -> str | None:
         """Undo what a task may have done to its process; returns what cannot be undone, or None."""
-        signal.signal(signal.SIGUSR2, self.limit.ring)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
+        set_handler(signal.SIGUSR2, self.limit.ring)
+        set_mask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
         self.output.restore()
         if self.surroundings is None:  # the import is to begin, or has ended: nobody else's yet
             os.chdir(self.directory)

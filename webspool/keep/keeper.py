@@ -141,7 +141,7 @@ class Keeper:
         self.checkpointer.look(self.database)
 
     def _arrived(self) -> list[Request]:
-        """What has arrived. Who was about to send more, and is kept from it only by us, may: a batch costs by its number.
+        """What has arrived; who was about to send more, and is kept from it only by us, may: batches cost, not parts.
 
         On a machine with a processor to spare nobody is, and this takes no time.
         """

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,8 +24,9 @@ try:
 except ImportError:  # Windows: there a keeper is a thread, and nobody reaches it from outside
     fcntl = None  # type: ignore[assignment]
 
-RECEIVED_AT_ONCE = 1 << 18
+RECEIVED_AT_ONCE = 1 << 15
 LONGEST_ADDRESS = 100
+TELLING_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -231,7 +234,7 @@ class SocketRoute:
         """Send, and wait for the answer of that id until the deadline. Raises KeeperGone, LedgerUnavailable."""
         try:
             connection = self._connection()
-            connection.settimeout(max(operation.deadline - time.monotonic(), 0.001))
+            self._bound(connection, operation.deadline - time.monotonic())
             connection.sendall(operation.frame())
             return self._answer(connection, operation)
         except (OSError, ValueError) as fault:
@@ -248,15 +251,27 @@ class SocketRoute:
                     answer = message, body
             if answer is not None:
                 return self._opened(*answer)
-            connection.settimeout(max(operation.deadline - time.monotonic(), 0.001))
+            self._bound(connection, operation.deadline - time.monotonic())
 
     def _opened(self, message: dict[str, Any], body: bytes) -> Answer:
         if "why" in message:
             raise LedgerUnavailable(ledger=self._folder.parent, why=message["why"])
         return Answer(message["is"], body)
 
-    def _received(self, connection: socket.socket) -> list[tuple[dict[str, Any], bytes]]:
-        data = connection.recv(RECEIVED_AT_ONCE)
+    def _bound(self, connection: socket.socket, seconds: float) -> None:
+        """Let sending and receiving fail after so long, rounded up to a hundredth of a second.
+
+        The kernel keeps the time: Python's own timeouts ask `poll` before each of them.
+        """
+        hundredths = max(math.ceil(seconds * 100), 1)
+        if hundredths != self._local.hundredths:
+            self._local.hundredths = hundredths
+            value = struct.pack("@ll", hundredths // 100, hundredths % 100 * 10_000)  # a timeval
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+    def _received(self, connection: socket.socket, flags: int = 0) -> list[tuple[dict[str, Any], bytes]]:
+        data = connection.recv(RECEIVED_AT_ONCE, flags)
         if not data:
             raise ConnectionResetError
         return list(self._local.decoder.feed(data))
@@ -266,7 +281,7 @@ class SocketRoute:
         given = {"id": operation.id, "do": operation.verb, "with": operation.arguments, "by": None, "tell": True}
         try:
             connection = self._connection()
-            connection.settimeout(0.05)
+            self._bound(connection, TELLING_SECONDS)
             connection.sendall(frames.encode(given, operation.body))
         except (OSError, ValueError):
             self.close()
@@ -279,7 +294,7 @@ class SocketRoute:
             self._local.pushed = []
         if self._local.socket is None:
             self._local.socket = _connected(self._folder)
-            self._local.decoder = frames.Decoder()
+            self._local.decoder, self._local.hundredths = frames.Decoder(), 0
         connection: socket.socket = self._local.socket
         return connection
 
@@ -293,11 +308,9 @@ class SocketRoute:
         if connection is None:
             return []
         try:
-            connection.settimeout(0)
             while True:
-                self._local.pushed += [
-                    message["push"] for message, _ in self._received(connection) if "push" in message
-                ]
+                received = self._received(connection, socket.MSG_DONTWAIT)
+                self._local.pushed += [message["push"] for message, _ in received if "push" in message]
         except BlockingIOError:
             pass
         except (OSError, ValueError):
@@ -320,6 +333,7 @@ def _connected(folder: Path) -> socket.socket:
         connection.settimeout(0.5)
         with _address(folder) as address:
             connection.connect(address)
+        connection.settimeout(None)
     except OSError:
         connection.close()
         raise
