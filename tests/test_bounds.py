@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tracemalloc
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,6 +18,8 @@ from webspool.intake import Refused, read_body
 from webspool.keep.prune import ROWS_IN_A_BITE, Pruner, Retention
 from webspool.ledger.client import Client
 from webspool.ledger.database import Database
+from webspool.records import WebhookRequest
+from webspool.signatures import check, sign
 from webspool.source import Source
 
 MIB = 1 << 20
@@ -104,3 +107,18 @@ def test_a_body_of_any_size_is_read_whole_or_refused(size: int) -> None:
     assert reading(body, size) == body[:size]
     with pytest.raises(Refused):
         reading(body[:size], size + 1)
+
+
+def test_a_large_body_is_not_taken_apart_to_learn_its_type() -> None:
+    """Of GitHub's the action is one field; Python's objects of all the others would take several times its size."""
+    body = json.dumps({"filling": ["x" * 50] * 60_000, "action": "opened"}).encode()
+    bare = WebhookRequest("POST", "/hooks/github", {"Content-Type": "application/json"}, body)
+    request = sign("github", "s", bare, event_id="e", event_type="issues")
+    tracemalloc.start()
+    try:
+        verdict = check("github", ["s"], request, 0.0)
+        height = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert verdict.event_type == "issues.opened"
+    assert height < len(body) / 10

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.test_records import BOUNDARY, multipart
 from webspool.errors import UnparsableBody
 from webspool.forms import LARGEST_HEAD, MOST_FIELDS, MOST_PARTS
-from webspool.payloads import DEEPEST, INFLATED_AT_MOST, inflated, parse_json
+from webspool.payloads import DEEPEST, INFLATED_AT_MOST, field_of_json, inflated, parse_json
 from webspool.records import Delivery, Headers
 
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
@@ -90,7 +90,9 @@ def test_a_huge_integer_is_refused_where_python_has_no_bound() -> None:
 def test_a_compressed_body_is_read_as_what_it_holds_and_kept_as_it_was_sent(encoding: str) -> None:
     """`.body` are the bytes that were signed."""
     plain = b'{"a": 1}'
-    sent = zlib.compress(plain) if encoding == "deflate" else gzip.compress(plain[:4]) + gzip.compress(plain[4:])
+    sent = (
+        zlib.compress(plain) if encoding == "deflate" else gzip.compress(plain[:4], mtime=0) + gzip.compress(plain[4:])
+    )
     got = delivery(sent, "application/json", Content_Encoding=encoding)
     assert (got.json, got.data, got.content, got.text, got.body) == ({"a": 1}, {"a": 1}, plain, plain.decode(), sent)
 
@@ -106,11 +108,11 @@ def bomb(mebibytes: int, level: int = 9) -> bytes:
     [
         (bomb(200), "gzip", "grow to more than"),
         (bomb(INFLATED_AT_MOST >> 19, level=0), "gzip", f"more than {INFLATED_AT_MOST}"),
-        (gzip.compress(b"{}")[:-1], "gzip", "cut short"),
+        (gzip.compress(b"{}", mtime=0)[:-1], "gzip", "cut short"),
         (b"{}", "gzip", "incorrect header"),
-        (gzip.compress(b"{}") + b"{}", "gzip", "incorrect header"),
+        (gzip.compress(b"{}", mtime=0) + b"{}", "gzip", "incorrect header"),
         (b"{}", "br", r"read \.body"),
-        (gzip.compress(gzip.compress(b"{}")), "gzip, gzip", r"read \.body"),
+        (gzip.compress(gzip.compress(b"{}"), mtime=0), "gzip, gzip", r"read \.body"),
     ],
 )
 def test_a_body_that_does_not_inflate_as_it_should_is_unparsable(body: bytes, encoding: str, why: str) -> None:
@@ -274,3 +276,48 @@ def test_a_body_that_is_what_it_does_not_say_is_read_all_the_same() -> None:
     assert delivery(b"[1]", "application/octet-stream").json == [1]
     assert delivery(b"<a/>", "text/plain").xml.tag == "a"
     assert delivery().form == {}
+
+
+# ── one field of a large object ─────────────────────────────────────────────────────────────────────────────────────
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**9), 10**9)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(st.dictionaries(st.text(max_size=5), VALUES, max_size=5), st.sampled_from([None, 1]), st.booleans())
+def test_a_field_of_an_object_is_what_parsing_all_of_it_finds(
+    document: dict[str, Any], indent: int | None, ascii_only: bool
+) -> None:
+    """Whatever stands before and behind it, however it is written."""
+    text = json.dumps(document, indent=indent, ensure_ascii=ascii_only).encode("utf-8", "surrogatepass")
+    for name in [*document, "absent key"]:
+        assert field_of_json(text, name, "it") == document.get(name)
+
+
+@given(st.binary(max_size=40) | st.text(alphabet='{}[]":,\\ a1', max_size=40).map(str.encode))
+def test_a_field_of_what_is_no_object_is_told_so(text: bytes) -> None:
+    """The same as parsing it finds, or UnparsableBody; nothing else."""
+    try:
+        found = field_of_json(text, "a", "it")
+    except UnparsableBody:
+        return
+    try:
+        assert found == json.loads(text).get("a")
+    except ValueError:
+        assert text.lstrip().startswith(b"{"), "values that are passed over are not looked at closely"
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"a":1,"a":2}', b'{"a":1', b'{"a":[[}', b'{"a":1} x', b"[1]", b"", b'{"a" 1}', b'{"a":"x']
+)
+def test_a_field_that_is_there_twice_or_in_half_an_object_is_none(text: bytes) -> None:
+    """Which of two is meant, nobody knows."""
+    with pytest.raises(UnparsableBody):
+        field_of_json(text, "a", "it")

@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import zlib
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ LARGEST_RATIO = 100
 
 _MANY = 1 << 20
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_TO_A_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+', re.DOTALL)
+_SPACE = re.compile(rb"[ \t\r\n]*+")
+_BARE = re.compile(rb"[^,\]}\s]++")
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(each for each in range(256) if each not in b"[{]}")
 _CHARSET = re.compile(r"utf_?(8|16|32)|ascii|latin_?1|iso8859|cp\d|euc_|shift_jis|big5|gb(2312|k|18030)|koi8|johab|uhc")
@@ -56,6 +60,88 @@ def parse_json(text: bytes, of: str) -> Any:
         raise UnparsableBody(delivery=of, kind="JSON", why="it nests too deeply") from None
     except ValueError as fault:
         raise UnparsableBody(delivery=of, kind="JSON", why=fault if text.strip() else "it is empty") from None
+
+
+def field_of_json(text: bytes, name: str, of: str) -> Any:
+    """The value of one field of a JSON object, None when it has none; the rest is passed over, and never built.
+
+    For a large body, which as Python's objects takes several times its size. Raises UnparsableBody naming `of` for what
+    is no such object, or has the field twice.
+    """
+    try:
+        found = [text[begin:end] for key, begin, end in _fields(text) if parse_json(key, of) == name]
+    except ValueError as fault:
+        raise UnparsableBody(delivery=of, kind="JSON", why=fault) from None
+    if len(found) > 1:
+        raise UnparsableBody(delivery=of, kind="JSON", why=f"the key {name!r} is there twice")
+    return parse_json(found[0], of) if found else None
+
+
+def _fields(text: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """The keys of an object, and where their values begin and end."""
+    at = _after(text, _at_sign(text, 0, b"{"))
+    while text[at : at + 1] != b"}":
+        end = _value_end(text, at)
+        key, at = text[at:end], _after(text, _at_sign(text, _after(text, end), b":"))
+        end = _value_end(text, at)
+        yield key, at, end
+        at = _after(text, end)
+        if text[at : at + 1] != b"}":
+            at = _after(text, _at_sign(text, at, b","))
+    if text[at + 1 :].strip():
+        raise ValueError("something follows the object")
+
+
+def _after(text: bytes, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _at_sign(text: bytes, at: int, sign: bytes) -> int:
+    """Behind the sign that stands here, maybe after a space. Raises ValueError when another does."""
+    at = _after(text, at)
+    if text[at : at + 1] != sign:
+        raise ValueError(f"there is no {sign.decode()} at {at}")
+    return at + 1
+
+
+def _value_end(text: bytes, at: int) -> int:
+    """Where the value ends that begins here. Raises ValueError when it does not."""
+    lead = text[at : at + 1]
+    if lead in (b"{", b"["):
+        return _bracket_end(text, at)
+    if lead == b'"':
+        return _string_end(text, at)
+    found = _BARE.match(text, at)
+    if found is None:
+        raise ValueError(f"no value stands at {at}")
+    return found.end()
+
+
+def _string_end(text: bytes, at: int) -> int:
+    """Behind the next quote that no backslash takes away: an even number of them stands before it."""
+    end = text.find(b'"', at + 1)
+    while end > 0:
+        first = end
+        while text[first - 1] == 0x5C:
+            first -= 1
+        if (end - first) % 2 == 0:
+            return end + 1
+        end = text.find(b'"', end + 1)
+    raise ValueError("a string does not end")
+
+
+def _bracket_end(text: bytes, at: int) -> int:
+    depth = 0
+    while found := _TO_A_BRACKET.match(text, at):
+        at = found.end() + 1
+        sign = text[at - 1 : at]
+        depth += 1 if sign in (b"{", b"[") else -1
+        if depth == 0:
+            return at
+        if not sign or depth > DEEPEST:
+            break
+    raise ValueError("its brackets do not match, or nest too deeply")
 
 
 def _refuse_excess(text: bytes) -> None:

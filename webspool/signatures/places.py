@@ -9,12 +9,14 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from webspool.errors import UnparsableBody
+from webspool.payloads import field_of_json
 from webspool.records import Headers, WebhookRequest
 
 KEY_IN_PATH = "<key>"
 KINDS = ("header", "query", "body", "other")
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 10_000
+LARGE_BYTES = 1 << 20
 
 
 def bare(place: str) -> str:
@@ -72,13 +74,24 @@ class Reading:
         if kind == "header":
             return _readings(self.request.headers.get(name, ""))
         if kind == "body":
-            return [_text(value) for value in found_in(self.document, name)]
+            return [_text(value) for value in found_in(self._on_the_way(name), name)]
         if kind == "other":
             return _other_names(self.document, name)
         path, _, query = self.request.url.partition("#")[0].partition("?")
         if kind == "path":
             return [_unquoted(path.rpartition("/")[2])]
         return list(_query_values(query, name))
+
+    def _on_the_way(self, path: str) -> Any:
+        """What the body says; of a large one as much as this path leads to."""
+        step, body = path.partition(".")[0], self.request.body
+        small = self._parsed or len(body) <= LARGE_BYTES or "Content-Encoding" in self.request.headers
+        if small or step == "*" or is_form(self.request) or not body[:64].lstrip().startswith(b"{"):
+            return self.document
+        try:
+            return {step: field_of_json(body, step, "the webhook")}
+        except UnparsableBody:
+            return None
 
     def first(self, place: str) -> bytes | None:
         """The first value in a place; None when nothing is there."""
