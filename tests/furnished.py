@@ -42,7 +42,7 @@ AGING = {
     "delivery": ("received_at",),
     "job": ("created_at", "started_at", "finished_at"),
     "attempt": ("started_at", "ended_at"),
-    "event_key": ("first_at",),
+    "event_key": ("first_at", "until"),
 }
 
 

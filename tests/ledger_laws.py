@@ -102,9 +102,15 @@ def attempts_are_charged_when_they_open(seen: Snapshot) -> Iterator[str]:
 
 
 def an_event_is_accepted_once(seen: Snapshot) -> Iterator[str]:
-    """One delivery for a source and an event id."""
-    events = Counter((row["source"], row["event_id"]) for row in seen.delivery if row["event_id"] is not None)
-    yield from (f"{event} was accepted {number} times" for event, number in events.items() if number > 1)
+    """One delivery for a source and an event id, for as long as its key lasts."""
+    lasting = {(row["source"], row["event_id"]): row["until"] - row["first_at"] for row in seen.event_key}
+    last: dict[tuple[str, str], float] = {}
+    for row in seen.delivery:
+        event = row["source"], row["event_id"]
+        if event in last and row["received_at"] < last[event] + lasting[event]:
+            yield f"{event} was accepted more than once"
+        if row["event_id"] is not None:
+            last[event] = row["received_at"]
 
 
 def limits_are_kept(seen: Snapshot) -> Iterator[str]:

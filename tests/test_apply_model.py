@@ -50,7 +50,7 @@ def kept_places(tx: Transaction, job: str) -> admission.Released:
 FENCES = [
     Fence(
         "an event key is unique",
-        without("insert_event_key", "DO NOTHING", "DO UPDATE SET delivery = excluded.delivery"),
+        without("insert_event_key", "WHERE event_key.until <= excluded.first_at", ""),
     ),
     Fence(
         "an attempt is charged by the claim",

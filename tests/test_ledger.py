@@ -65,6 +65,20 @@ def test_an_event_is_accepted_once_and_its_copies_are_counted(ledger: Ledger) ->
     assert ledger.seen().counters["deliveries.duplicates"] == 1
 
 
+def test_an_events_id_keeps_copies_out_for_as_long_as_the_source_says(ledger: Ledger) -> None:
+    """From the first one on: copies do not prolong it. Then it is an event of its own, with copies of its own."""
+    begun = ledger.now
+    first = ledger.do(accept("free", event_id="e", event_id_seconds=60.0))
+    ledger.now = begun + 59
+    assert ledger.do(accept("free", event_id="e", event_id_seconds=60.0)).values["status"] == "duplicate"
+    ledger.now = begun + 60
+    second = ledger.do(accept("free", event_id="e", event_id_seconds=60.0))
+    assert second.values["status"] == "accepted"
+    ledger.now = begun + 61
+    assert ledger.do(accept("free", event_id="e")).values["delivery"] == second.values["delivery"]
+    assert first.values["delivery"] != second.values["delivery"]
+
+
 def test_without_an_event_id_the_same_webhook_twice_runs_twice(ledger: Ledger) -> None:
     """A sender that names no event is not deduplicated."""
     assert ledger.accept("free") != ledger.accept("free")

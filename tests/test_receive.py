@@ -107,6 +107,23 @@ OPEN = Source("open", verify="none", on={"*": audit})
 JSON = {"Content-Type": "application/json; charset=utf-8"}
 
 
+def test_the_same_body_is_a_copy_where_the_source_says_so(desk):
+    """Only for a sender that names no event, with its query, and for the window that the source gives."""
+    source = Source("open", verify="none", duplicates="body", duplicates_window=60, on={"*": audit})
+
+    def key(body: bytes, url: str = "/hooks/open", of: Source = source, **more: object) -> tuple[object, object]:
+        desk.post(of, body, url=url, **more)
+        return desk.accepted["event_id"], desk.accepted["event_id_seconds"]
+
+    first = key(b"{}")
+    assert first == key(b"{}")
+    assert first[1] == 60
+    assert len({first, key(b"{} "), key(b"{}", "/hooks/open?a=1"), key(b"{}", "/hooks/open?a=2")}) == 4
+    assert key(b"{}", of=OPEN) == (None, 30 * 86400)
+    named = Source("github", verify="github", secrets=[f"literal:{SECRET}"], duplicates="body", event_id_days=2)
+    assert key(b"{}", of=named, event_id="e1") == ("e1", 2 * 86400)
+
+
 @pytest.mark.parametrize(("verify", "status"), [("github", 202), ("linear", 200), ("discord", 204)])
 def test_a_sender_is_answered_with_what_it_takes_for_a_success(desk, verify, status):
     """Linear and others take 200 alone, Discord 204: with another they would send again, and give up in the end."""

@@ -209,16 +209,20 @@ class Receiver:
 
     def _accept(self, source: Source, request: WebhookRequest, verdict: Verdict, remote: str | None) -> Reply:
         event_type = self._type_of(source, request, verdict)
+        body_sha256 = hashlib.sha256(request.body).hexdigest()
+        query = request.url.partition("?")[2]
+        event_id, seconds = source.event_key(verdict.event_id, query, body_sha256)
         arguments: dict[str, Any] = {
             "source": source.name,
             "method": storable(request.method),
             "url": safe_url(request.url, source.scheme),
             "headers": safe_headers(request.headers, source.scheme),
             "remote": remote,
-            "event_id": None if verdict.event_id is None else storable(verdict.event_id),
+            "event_id": None if event_id is None else storable(event_id),
+            "event_id_seconds": seconds,
             "event_type": event_type,
             "body_size": len(request.body),
-            "body_sha256": hashlib.sha256(request.body).hexdigest(),
+            "body_sha256": body_sha256,
             "body_file": len(request.body) > INLINE_BYTES,
             "redelivery": source.redelivery,
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -38,13 +39,14 @@ class Source:
     may match; `tokens` are references to what a handshake compares: a verify token, a topic. `on` maps patterns over
     the event type to a task or a list of tasks: "*" is every event, also one without a type, DEFAULT what no other
     pattern took; of a joined type ("issues.opened") the leading part is matched too ("issues"). `when` is a condition
-    on all of it, as `when(condition, task)` is on one entry. `redelivery="retry"` runs a dead job again when its event
-    is sent once more, "ignore" does not. `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes
-    any. `event_type(request)` names the event where the sender does not. `allow` are the addresses and networks from
-    which it may come, `rate` how often, as "100/minute". `answer` is what the sender hears once a webhook is stored,
-    or a function of the delivery that is asked for it and gets `answer_seconds`; `answer_fallback` is for when that
-    is late or fails. `max_body` is in bytes, `keep_days` and `keep_body_days` are
-    days; None means the instance's own.
+    on all of it, as `when(condition, task)` is on one entry. `redelivery="retry"` runs a dead job again when its
+    event is sent once more, "ignore" does not. An event's id keeps copies out for `event_id_days`; where the sender
+    gives none, `duplicates="body"` takes the same query and body within `duplicates_window` seconds for a copy.
+    `payload="auto"` refuses a body that says it is JSON and is not, "raw" takes any. `event_type(request)` names
+    the event where the sender does not. `allow` are the addresses and networks from which it may come, `rate` how
+    often, as "100/minute". `answer` is what the sender hears once a webhook is stored, or a function of the
+    delivery that is asked for it and gets `answer_seconds`; `answer_fallback` is for when that is late or fails.
+    `max_body` is in bytes, `keep_days` and `keep_body_days` are days; None means the instance's own.
     """
 
     name: str
@@ -57,6 +59,9 @@ class Source:
     when: str | Callable[[Delivery], Any] | None = None
     methods: Sequence[str] = ("POST",)
     redelivery: str = "retry"
+    event_id_days: float = 30.0
+    duplicates: str = "event"
+    duplicates_window: float = 3600.0
     payload: str = "auto"
     event_type: Callable[[WebhookRequest], str | None] | None = None
     allow: Sequence[str] | None = None
@@ -113,6 +118,13 @@ class Source:
     def conditional(self) -> bool:
         """Whether more than the event's type decides what starts."""
         return self.when is not None or any(condition is not None for _, condition in flat(self.on.values()))
+
+    def event_key(self, named: str | None, query: str, body_sha256: str) -> tuple[str | None, float]:
+        """What tells the event from others, and for how many seconds a second one with it is a copy of the first."""
+        if named is None and self.duplicates == "body":
+            digest = hashlib.sha256(f"{body_sha256}?{query}".encode("utf-8", "surrogatepass")).hexdigest()
+            return f"body-{digest}", self.duplicates_window
+        return named, self.event_id_days * 86400
 
     def tasks_for(self, event_type: str | None) -> list[Task[Any, Any]]:
         """The tasks that an event of this type may start, each once, in the table's order."""
@@ -181,13 +193,18 @@ class Source:
             yield f"tokens are given, but verify={self.verify!r} has no handshake that compares one"
 
     def _setting_faults(self) -> Iterable[str]:
-        for setting, allowed in (("redelivery", ("retry", "ignore")), ("payload", ("auto", "raw"))):
+        words = {"redelivery": ("retry", "ignore"), "duplicates": ("event", "body"), "payload": ("auto", "raw")}
+        for setting, allowed in words.items():
             if getattr(self, setting) not in allowed:
                 yield f"{setting} is {getattr(self, setting)!r}, not {' or '.join(map(repr, allowed))}"
         for setting in ("max_body", "keep_days", "keep_body_days"):
             value = getattr(self, setting)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
                 yield f"{setting} is {value!r}, not None or a number over 0"
+        for setting in ("duplicates_window", "event_id_days"):
+            value = getattr(self, setting)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+                yield f"{setting} is {value!r}, not a number over 0"
         for setting, read in (("allow", lambda: self.networks), ("rate", lambda: self.limit)):
             try:
                 read()

@@ -21,12 +21,12 @@ ROWS_AT_ONCE = 50
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """How long what is finished is kept, in days; event keys keep duplicates out for longer than any sender tries."""
+    """Days that what is finished is kept; `copies_days`: what copies were answered. Event keys say it themselves."""
 
     days: float = 30.0
     dead_days: float = 90.0
     refusal_days: float = 7.0
-    event_key_days: float = 30.0
+    copies_days: float = 30.0
 
 
 @dataclass
@@ -100,7 +100,7 @@ class Pruner:
             if body_days is not None:
                 yield from self._bodies_of(source, body_days)
         self.tx.run("delete_old_refusals", before=self.tx.now - self.retention.refusal_days * DAY, most=ROWS_IN_A_BITE)
-        copies_before = self.tx.now - self.retention.event_key_days * DAY
+        copies_before = self.tx.now - self.retention.copies_days * DAY
         self.tx.run("delete_old_redeliveries", before=copies_before, most=ROWS_IN_A_BITE)
         self.tx.run("delete_old_processes", before=self.tx.now - DAY)
         yield
@@ -198,9 +198,9 @@ class Pruner:
     def _event_keys(self) -> Iterator[None]:
         last = {"source": "", "event_id": ""}
         while rows := self.tx.all("event_keys_after", **last, most=ROWS_AT_ONCE):
-            for source, event_id, first_at in rows:
+            for source, event_id, until in rows:
                 last = {"source": source, "event_id": event_id}
-                if first_at < self.tx.now - self.retention.event_key_days * DAY:
+                if until <= self.tx.now:
                     self.tx.run("delete_event_key", **last)
                 yield
 

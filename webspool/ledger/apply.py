@@ -16,6 +16,8 @@ from webspool.ledger.database import Transaction
 from webspool.ledger.operations import Answer, Operation
 from webspool.records import State
 
+EVENT_ID_SECONDS = 30 * 86400.0
+
 
 def apply(tx: Transaction, operation: Operation) -> Answer:
     """Do `operation` inside `tx`, or give its first answer when it was done before."""
@@ -48,7 +50,10 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
 
 def _holder(tx: Transaction, operation: Operation) -> str:
     key = {"source": operation.arguments["source"], "event_id": operation.arguments["event_id"]}
-    if key["event_id"] is None or tx.run("insert_event_key", **key, delivery=operation.id, now=tx.now):
+    if key["event_id"] is None:
+        return operation.id
+    until = tx.now + operation.arguments.get("event_id_seconds", EVENT_ID_SECONDS)
+    if tx.run("insert_event_key", **key, delivery=operation.id, now=tx.now, until=until):
         return operation.id
     row = tx.one("event_holder", **key)
     return str(row[0]) if row else operation.id

@@ -1,6 +1,8 @@
 -- name: insert_event_key
-INSERT INTO event_key (source, event_id, delivery, first_at) VALUES (:source, :event_id, :delivery, :now)
-ON CONFLICT DO NOTHING
+INSERT INTO event_key (source, event_id, delivery, first_at, until)
+VALUES (:source, :event_id, :delivery, :now, :until)
+ON CONFLICT DO UPDATE SET delivery = excluded.delivery, first_at = excluded.first_at, until = excluded.until
+WHERE event_key.until <= excluded.first_at
 
 -- name: event_holder
 SELECT delivery FROM event_key WHERE source = :source AND event_id = :event_id
@@ -299,7 +301,7 @@ FROM delivery WHERE seq > :after ORDER BY seq LIMIT :most
 UPDATE delivery SET body = NULL, body_file = 0 WHERE id = :id
 
 -- name: event_keys_after
-SELECT source, event_id, first_at FROM event_key
+SELECT source, event_id, until FROM event_key
 WHERE source > :source OR (source = :source AND event_id > :event_id) ORDER BY source, event_id LIMIT :most
 
 -- name: delete_event_key
