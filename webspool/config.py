@@ -20,6 +20,8 @@ PREFIX = "WEBSPOOL_"
 NOT_SETTINGS = frozenset({"WEBSPOOL_ENV_FILE", "WEBSPOOL_INSTANCE", "WEBSPOOL_NOTIFY_SOCKET"})
 ENGINES = ("auto", "spool", "local", "inline")
 LONGEST_SOCKET_PATH = 107
+LIVE_SOCKET = "var/live.sock"
+"""Below the instance's directory, in which its processes work: so it stays short, however long that path is."""
 REFERENCE_HINT = "write env:NAME, file:PATH, credential:NAME, or literal:... for a try"
 
 

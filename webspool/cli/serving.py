@@ -12,7 +12,7 @@ import click
 
 import webspool
 from webspool.cli.chosen import chosen_directory, started_by_uwsgi
-from webspool.config import Config, load
+from webspool.config import LIVE_SOCKET, Config, load
 from webspool.errors import ConfigurationError
 
 LINES = """\
@@ -33,6 +33,10 @@ spooler-import = webspool.spooler
 spooler-frequency = 1
 spooler-quiet = true
 mule = {keeper}
+# those who watch are served by a process of their own: the connection is handed over, and the worker is free
+mule = {live}
+route = ^/live/(ws|events)/?$ httpdumb:{live_socket}
+offload-threads = 1
 # uWSGI ignores SIGTERM while it starts; then SIGTERM alone would be a reload, and die-on-term cuts requests
 hook-asap = unix_signal:15 end_me
 # a stop while workers import the app would be lost in the handlers they have from the master, which waits for them
@@ -88,6 +92,8 @@ def uwsgi_ini(config: Config) -> str:
         spool=_escaped(config.spool_path),
         fifo=_escaped(config.master_fifo),
         keeper=_escaped(Path(webspool.__path__[0]) / "keeper_process.py"),
+        live=_escaped(Path(webspool.__path__[0]) / "live_process.py"),
+        live_socket=LIVE_SOCKET,
         workers=config.workers,
         spoolers=config.spoolers,
         backlog=_backlog(),
