@@ -23,7 +23,7 @@ from webspool.config import Config, load
 from webspool.errors import WebspoolError
 from webspool.ledger import reading
 from webspool.ledger.output import read_pieces
-from webspool.processes import Identity, is_running, session_members, start_time
+from webspool.processes import Identity, entered, is_running, session_members, start_time
 from webspool.records import FINISHED, WebhookRequest, new_id
 from webspool.signatures import sign
 
@@ -61,6 +61,7 @@ class Processes:
     workers: list[int]
     spoolers: list[int]
     keeper: int
+    live: int
 
 
 class Instance:
@@ -121,7 +122,8 @@ class Instance:
         if self.master.poll() is not None:
             raise AssertionError(f"uWSGI ended with {self.master.returncode}:\n{self.log.read_text()}")
         processes = self.status()["processes"]
-        return bool(processes["spoolers"] == self.config.spoolers and processes["keeper"] and self.answers())
+        all_there = processes["spoolers"] == self.config.spoolers and processes["keeper"] and processes["live"]
+        return bool(all_there and self.answers())
 
     def answers(self) -> bool:
         try:
@@ -170,7 +172,9 @@ class Instance:
         children = set(children_of(self.master.pid))
         spoolers = {pid for (pid,) in self.query("SELECT pid FROM process WHERE ended_at IS NULL")} & children
         keeper = (reading.keeper(self.config) or {}).get("pid", 0)
-        return Processes(sorted(children - spoolers - {keeper}), sorted(spoolers), keeper)
+        entry = entered(self.config.live_file)
+        live = 0 if entry is None else entry.identity.pid
+        return Processes(sorted(children - spoolers - {keeper, live}), sorted(spoolers), keeper, live)
 
     def runner_of(self, spooler: int) -> int:
         """The runner of a spooler, as the ledger knows it."""

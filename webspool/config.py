@@ -121,6 +121,11 @@ class Config:
         return self.var / "master.fifo"
 
     @property
+    def live_file(self) -> Path:
+        """Where the live process writes who it is."""
+        return self.var / "live.json"
+
+    @property
     def keeper_dir(self) -> Path:
         return self.var / "keeper"
 

@@ -29,6 +29,7 @@ from webspool.ledger.client import Client
 from webspool.ledger.inbox import Inbox
 from webspool.ledger.operations import Operation
 from webspool.limits import Limits
+from webspool.live.beside import serve_beside
 from webspool.perform import Performer, Post, Runner
 from webspool.processes import Identity
 from webspool.receive import Away, Receiver, Reply, problem
@@ -72,6 +73,7 @@ class Webspool:
         dashboard.mount(app, self)
         self.engine.attach(app)
         if self.engine.in_process:
+            serve_beside(app, self)
             tell_when_serving()
             door.do_first(self._begin_at_request)
 

@@ -1,6 +1,6 @@
 """The file that uWSGI's second mule runs, for those who watch."""
 
-from webspool.live.standing_by import main
+from webspool.standby import main
 
 if __name__ == "__main__":
     main()

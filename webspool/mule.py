@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -20,7 +19,7 @@ from webspool.keep.room import RoomMaker
 from webspool.ledger.serving import enter
 from webspool.ledger.sockets import SocketInbox
 from webspool.ledger.watchdog import keeper_file
-from webspool.processes import Identity
+from webspool.processes import enter as enter_process
 from webspool.telemetry import Say, teller
 
 
@@ -47,7 +46,7 @@ def _keep(config: Config, say: Say, ending: Ending) -> None:
     recovered = enter(config.ledger_path, master, "spool", name, instance.release(config).number)
     inbox = SocketInbox(config.keeper_dir)
     inbox.watch(ending.descriptor, ending.heard)
-    _write_who_we_are(config)
+    enter_process(keeper_file(config))
     engine = SpoolEngine(config.spool_path, config.spoolers, say)
     folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
     keeper = Keeper(folders, inbox, engine, say, name, Retention(days=config.retention_days))
@@ -81,12 +80,3 @@ def _until(keeper: Keeper, ending: Ending, master: int, say: Say) -> Callable[[]
         return keeper.rescuer.present() == 0
 
     return until
-
-
-def _write_who_we_are(config: Config) -> None:
-    me = Identity.of(os.getpid())
-    known = {"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time()}
-    known["began_at_monotonic"] = time.monotonic()
-    path = keeper_file(config)
-    path.with_suffix(".new").write_text(json.dumps(known))
-    path.with_suffix(".new").replace(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -51,6 +52,34 @@ class Identity:
         if self.boot != boot_id():
             return False
         return is_running(self.pid, self.start)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a process has written of itself: who it is, and since when, in Unix and in monotonic seconds."""
+
+    identity: Identity
+    since: float
+    began_at_monotonic: float
+
+
+def enter(path: Path) -> None:
+    """Write who this process is, in place of the one before it."""
+    me = Identity.of(os.getpid())
+    known = {"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time()}
+    known["began_at_monotonic"] = time.monotonic()
+    path.with_suffix(".new").write_text(json.dumps(known))
+    path.with_suffix(".new").replace(path)
+
+
+def entered(path: Path) -> Entry | None:
+    """The process that has entered itself last, whether it runs or not; None when there was none."""
+    try:
+        known = json.loads(path.read_text())
+        identity = Identity(known["boot"], known["pid"], known["start"])
+        return Entry(identity, known["since"] + 0.0, known["began_at_monotonic"] + 0.0)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 @cache

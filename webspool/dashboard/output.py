@@ -7,11 +7,46 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from webspool.config import Config
+from webspool.errors import NotFound
+from webspool.ledger import reading
 from webspool.ledger.output import Piece, read_pieces
+from webspool.records import FINISHED
 
 PIECES_AT_ONCE = 64
 LONGEST_LETTER = 4
 SHOWN_BYTES = 128 << 10
+
+
+def job_output(config: Config, job_id: str, attempt: int | None, after: int) -> dict[str, Any]:
+    """What that attempt of a job (None: its last one) printed after chunk number `after`, and how the job stands.
+
+    `mark` is another word whenever something else than the chunks has changed. Raises NotFound.
+    """
+    job = reading.job(config, job_id)
+    history = job["history"]
+    chosen = _chosen(history, attempt)
+    if chosen is None and attempt is not None:
+        raise NotFound(kind="attempt", id=f"{attempt} of {job_id}")
+    ended = chosen is not None and chosen["ended_at"] is not None
+    found = chunks(config, chosen["id"], after, ended=ended) if chosen else []
+    return {
+        "job": job["id"],
+        "state": job["state"],
+        "finished": job["state"] in FINISHED,
+        "attempt": chosen["number"] if chosen else None,
+        "attempts": len(history),
+        "ended": ended,
+        "chunks": [asdict(chunk) for chunk in found],
+        "after": found[-1].number if found else after,
+        "more": len(found) == PIECES_AT_ONCE,
+        "mark": f"{job['state']} {len(history)} {ended}",
+    }
+
+
+def _chosen(history: list[dict[str, Any]], number: int | None) -> dict[str, Any] | None:
+    if number is None:
+        return history[-1] if history else None
+    return next((each for each in history if each["number"] == number), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +83,6 @@ def _unfinished(data: bytes) -> bytes:
         length = 2 if byte & 0xE0 == 0xC0 else 3 if byte & 0xF0 == 0xE0 else 4 if byte & 0xF8 == 0xF0 else 1
         return data[-back:] if length > back else b""
     return b""
-
-
-def as_dicts(found: Iterable[Chunk]) -> list[dict[str, Any]]:
-    return [asdict(chunk) for chunk in found]
 
 
 def last_text(config: Config, attempt: str) -> tuple[str, bool]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from webspool.doubt import RESTS
 from webspool.errors import LedgerRefused
 from webspool.ledger.distrust import reason as distrusted
 from webspool.ledger.reader import Reader, exists, read, rfc3339
-from webspool.processes import Identity
+from webspool.processes import Identity, entered
 from webspool.records import State
 from webspool.spool_files import foreign
 
@@ -98,12 +97,9 @@ def waiting_tasks(config: Config) -> dict[str, int]:
 
 def keeper(config: Config) -> dict[str, Any] | None:
     """The keeper as it entered itself: pid, since when, and whether that very process runs; None: there was none."""
-    try:
-        known = json.loads((config.keeper_dir / "keeper.json").read_text())
-        identity = Identity(known["boot"], known["pid"], known["start"])
-    except (OSError, ValueError, KeyError, TypeError):
+    if (entry := entered(config.keeper_dir / "keeper.json")) is None:
         return None
-    return {"pid": identity.pid, "since": rfc3339(known.get("since")), "running": identity.alive}
+    return {"pid": entry.identity.pid, "since": rfc3339(entry.since), "running": entry.identity.alive}
 
 
 # ── processes ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -136,7 +132,7 @@ def _processes(config: Config, serving: Serving) -> dict[str, int]:
         "spoolers": serving.spoolers,
         "busy": serving.busy,
         "keeper": int(serving.keeper),
-        "live": 0,
+        "live": int(under_uwsgi and (live := entered(config.live_file)) is not None and live.identity.alive),
     }
 
 

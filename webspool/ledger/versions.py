@@ -1,4 +1,4 @@
-"""Whether ledger and output have changed, told by SQLite itself (PRAGMA data_version): no row is read, no lock waited for."""
+"""Whether ledger and output have changed, as SQLite itself tells (PRAGMA data_version): no row is read for it."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -13,7 +12,7 @@ from webspool.config import Config
 from webspool.ledger.client import Client
 from webspool.ledger.happenings import Reporter
 from webspool.ledger.sockets import SocketRoute
-from webspool.processes import Identity
+from webspool.processes import entered
 from webspool.telemetry import Say, listen
 
 
@@ -43,12 +42,14 @@ def keeper_file(config: Config) -> Path:
     return config.keeper_dir / "keeper.json"
 
 
-def kill_hung_keeper(entered: Path, silent_seconds: float) -> int | None:
+def kill_hung_keeper(file: Path, silent_seconds: float) -> int | None:
     """End the keeper, if it is that one which has been silent so long; the master starts another. Returns its pid."""
-    with suppress(OSError, ValueError, KeyError):
-        known = json.loads(entered.read_text())
-        keeper = Identity(known["boot"], known["pid"], known["start"])
-        if keeper.alive and known["began_at_monotonic"] <= time.monotonic() - silent_seconds:
-            os.kill(keeper.pid, signal.SIGKILL)
-            return keeper.pid
+    entry = entered(file)
+    if entry is None or not entry.identity.alive:
+        return None
+    if entry.began_at_monotonic > time.monotonic() - silent_seconds:
+        return None
+    with suppress(OSError):
+        os.kill(entry.identity.pid, signal.SIGKILL)
+        return entry.identity.pid
     return None

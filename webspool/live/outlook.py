@@ -47,14 +47,15 @@ class Outlook:
 
     def output(self, job: str, attempt: int | None, after: int, known: str, seconds: float) -> Told:
         """What an attempt printed after chunk `after`, as soon as there is something that `known` (the `mark` of the
-        answer before) does not say; after `seconds` as it stands.
+        answer before) does not say, or nothing can follow; after `seconds` as it stands.
 
         Raises NotFound.
         """
 
         def look() -> tuple[bool, Told]:
             told = self._looked(job, attempt, after)
-            return bool(told["chunks"]) or told["mark"] != known, told
+            over = told["finished"] and told["ended"]
+            return bool(told["chunks"]) or told["mark"] != known or over, told
 
         return self._wait(look, seconds)
 

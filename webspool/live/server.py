@@ -95,7 +95,7 @@ class Live:
 
     # ── the socket ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _output(self, asked: Any) -> Told:
+    def _output(self, asked: Any = None) -> Told:
         """{job, attempt, after, known}: the next of its output, when there is more."""
 
         def next_of(asked: Told) -> Told:
@@ -105,7 +105,7 @@ class Live:
 
         return self._answered(asked, next_of)
 
-    def _change(self, asked: Any) -> Told:
+    def _change(self, asked: Any = None) -> Told:
         """{version}: the ledger's version, when it is another."""
         return self._answered(
             asked, lambda asked: self.outlook.change(str(asked.get("version", ""))[:LONGEST_ID], WAIT_SECONDS)
@@ -135,7 +135,7 @@ class Live:
     # ── the stream ──────────────────────────────────────────────────────────────────────────────────────────────
 
     def _events(self) -> Response:
-        """`?job=j_...`: its output as server-sent events, until it has ended. Last-Event-ID goes on where it broke off."""
+        """`?job=j_...`: its output as server-sent events until its end; Last-Event-ID goes on where it broke off."""
         job = request.args.get("job", "")[:LONGEST_ID]
         attempt, _, after = request.headers.get("Last-Event-ID", "").partition(".")
         try:

@@ -91,6 +91,16 @@ def note_time():
 
 
 @task
+def count(lines, seconds=0.0, gate=None):
+    """Numbered lines, each with the time at which it was printed, some seconds apart."""
+    for number in range(1, lines + 1):
+        print(number, time.time(), flush=True)
+        time.sleep(seconds)
+    if gate:
+        wait_at(gate)
+
+
+@task
 def flood(size):
     sys.stdout.write("x" * (size - 1) + "\n")
 

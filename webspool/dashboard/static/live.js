@@ -1,5 +1,9 @@
-// The parts of a page marked data-live are asked for again and again and replaced where they have changed.
+// The parts of a page marked data-live are asked for again when the ledger has changed, and replaced where they differ.
+// Without a socket they are asked for again and again.
+import { ask, isConnected, settled } from "./socket.js";
+
 const EVERY_MS = 2000;
+const AFTER_CHANGE_MS = 500;
 const SLOWEST_MS = 30000;
 
 export function keepUpToDate() {
@@ -7,6 +11,7 @@ export function keepUpToDate() {
   const mark = document.querySelector("[data-live-mark]");
   if (!parts().length) return;
   let wait = EVERY_MS;
+  let version = "";
   mark?.classList.add("on");
 
   async function look() {
@@ -18,7 +23,13 @@ export function keepUpToDate() {
     const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
     for (const part of parts()) replace(part, fresh.getElementById(part.id));
     document.dispatchEvent(new Event("webspool:fresh"));
-    wait = Math.max(EVERY_MS, 10 * (performance.now() - begun));
+    wait = Math.max(isConnected() ? AFTER_CHANGE_MS : EVERY_MS, 10 * (performance.now() - begun));
+  }
+
+  async function changed() {
+    await settled();
+    if (!isConnected()) return;
+    version = (await ask("change", { version }).catch(() => ({ version }))).version;
   }
 
   async function round() {
@@ -29,9 +40,9 @@ export function keepUpToDate() {
       mark?.classList.add("lost");
       wait = Math.min(wait * 2, SLOWEST_MS);
     }
-    setTimeout(round, wait);
+    setTimeout(() => changed().then(round), wait);
   }
-  setTimeout(round, wait);
+  changed().then(round);
   document.addEventListener("visibilitychange", () => document.hidden || look().catch(() => {}));
 }
 

@@ -1,5 +1,7 @@
 // The output of an attempt: fetched chunk by chunk after the last one known, so that nothing is missed or repeated.
 // Unless one attempt was chosen, the next attempt's output follows when it begins.
+// By the socket an answer comes when there is more; without one it is looked for every now and then.
+import { ask, isConnected, settled, whenConnection } from "./socket.js";
 import { Terminal } from "./terminal.js";
 
 const BUSY_MS = 300;
@@ -17,6 +19,7 @@ function Follower(box) {
   const words = { following: state.textContent, ended: box.dataset.ended, lost: box.dataset.lost };
   let attempt = box.dataset.attempt ?? "";
   let after = 0;
+  let known = "";
   let begun = false;
   document.querySelector("[data-output-follow]").hidden = false;
   search(terminal);
@@ -29,17 +32,31 @@ function Follower(box) {
   }
 
   async function look() {
+    return isConnected() ? await asked() : await fetched();
+  }
+
+  async function asked() {
+    const told = await ask("output", { job: box.dataset.job, attempt, after, known }).catch((fault) => {
+      if (fault.fault === "login_required") location.reload();
+      throw fault;
+    });
+    take(told);
+    return told;
+  }
+
+  async function fetched() {
     const query = new URLSearchParams({ after, ...(attempt && { attempt }) });
     const answer = await fetch(`${box.dataset.output}?${query}`, { redirect: "manual" });
     if (answer.status === 401) return location.reload();
     if (!answer.ok) throw new Error(String(answer.status));
     const told = await answer.json();
-    if (told.attempt) attempt = String(told.attempt);
     take(told);
     return told;
   }
 
   function take(told) {
+    if (told.attempt) attempt = String(told.attempt);
+    known = told.mark;
     if (told.chunks.length && !begun) {
       terminal.clear();
       begun = true;
@@ -52,24 +69,29 @@ function Follower(box) {
   function pause(told) {
     if (told.more) return 0;
     if (told.ended && told.attempts > told.attempt && box.dataset.attempt === undefined) {
-      if (begun) terminal.write(`\n── ${box.dataset.again} ${told.attempts} ──\n`);
-      attempt = String(told.attempts);
+      if (begun) terminal.write(`\n── ${box.dataset.again} ${Number(told.attempt) + 1} ──\n`);
+      attempt = String(Number(told.attempt) + 1);
       after = 0;
+      known = "";
       return 0;
     }
     const over = told.ended && !told.chunks.length && (told.finished || box.dataset.attempt !== undefined);
     tell(told.ended ? "ended" : "following");
-    return over ? null : told.chunks.length ? BUSY_MS : QUIET_MS;
+    return over ? null : isConnected() ? 0 : told.chunks.length ? BUSY_MS : QUIET_MS;
   }
 
   this.follow = async () => {
+    let over = false;
+    whenConnection((there) => over || tell(there ? "following" : "lost"));
+    await settled();
     for (;;) {
       let wait;
       try {
         const told = await look();
         if (!told) return;
         wait = pause(told);
-        if (wait === null) return;
+        over = wait === null;
+        if (over) return;
       } catch {
         tell("lost");
         wait = LOST_MS;

@@ -12,6 +12,7 @@ from pathlib import Path
 from webspool import instance
 from webspool.config import LIVE_SOCKET, Config
 from webspool.engines.spool import fill_standard_descriptors
+from webspool.processes import enter
 from webspool.telemetry import Say, teller
 
 IDLE_SECONDS = 600.0
@@ -31,6 +32,7 @@ def main() -> None:
 
     os.chdir(config.directory)
     listener = listen(Path(LIVE_SOCKET))
+    enter(config.live_file)
     while not select.select([listener], [], [], LOOK_SECONDS)[0]:
         if gone():
             return
@@ -53,13 +55,23 @@ def listen(path: Path) -> socket.socket:
 def serve(config: Config, listener: socket.socket, say: Say, gone: Callable[[], bool]) -> None:
     """Serve viewers; what that takes is imported here, so that an instance without viewers does not carry it."""
     import gevent
-    from gevent.pywsgi import WSGIServer
+    from gevent.pywsgi import WSGIHandler, WSGIServer
 
     from webspool.live.server import Live
 
+    class Once(WSGIHandler):  # type: ignore[misc]
+        """One request a connection: after a WebSocket nothing else can come on it."""
+
+        def run_application(self) -> None:
+            super().run_application()
+            self.close_connection = True
+
+        def log_error(self, msg: str, *args: object) -> None:
+            """A viewer who has gone is no error."""
+
     live = Live(config, "gevent")
     listener.setblocking(False)
-    server = WSGIServer(listener, live.wsgi, log=None, error_log=None)
+    server = WSGIServer(listener, live.wsgi, handler_class=Once, log=None, error_log=None)
     server.start()
     say("live_started")
     idle = 0.0
