@@ -13,6 +13,7 @@ import pytest
 import socketio
 
 from tests.conftest import needs_uwsgi
+from tests.engine_houses import LocalHouse, code
 from tests.instances import Instance, answer_on, kill
 
 PASSWORD = "a password for the tests"
@@ -71,6 +72,25 @@ class Viewer:
             told = self.next(job)
             if (until and until in self.text) or (told["finished"] and told["ended"] and not told["chunks"]):
                 return self.text
+
+
+COUNT = """
+
+@task
+def count(lines):
+    for number in range(1, lines + 1):
+        print(number, "a line", flush=True)
+"""
+
+
+def test_on_a_pc_the_same_socket_is_served_by_the_one_process(tmp_path: Path) -> None:
+    """The `local` engine: no uWSGI, no live process, the same questions and answers."""
+    files = code()
+    with LocalHouse(tmp_path, files | {"tasks.py": files["tasks.py"] + COUNT}, **SETTINGS) as house:
+        assert house.request("GET", "/live/ws/?EIO=4&transport=websocket", headers=UPGRADE).status == 401
+        with Viewer(house) as viewer:
+            job = house.spool("count", lines=20)
+            assert lines(viewer.follow(job)) == list(range(1, 21))
 
 
 def lines(text: str) -> list[int]:

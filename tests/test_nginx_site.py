@@ -15,9 +15,11 @@ from tests.conditions import wait_until
 from tests.conftest import needs_uwsgi
 from tests.instances import KEY, Instance, Reply, answer_on, signed_headers
 from tests.nginx_house import NAME, Nginx, needs_nginx
+from tests.test_live import UPGRADE
 
 MAX_BODY = 26214400
 SENDER = "127.0.0.5"
+PASSWORD = "a-password-for-the-tests"
 
 
 class Site:
@@ -56,7 +58,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """One instance and one nginx for all laws; one proxy is trusted, as init writes it."""
     needs_uwsgi()
     needs_nginx()
-    instance = Instance(tmp_path_factory.mktemp("instance"), WEBSPOOL_TRUSTED_PROXIES="1")
+    instance = Instance(
+        tmp_path_factory.mktemp("instance"),
+        WEBSPOOL_TRUSTED_PROXIES="1",
+        WEBSPOOL_PASSWORD=PASSWORD,
+        WEBSPOOL_SECRET_KEY="s" * 32,
+    )
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), f"127.0.0.1:{instance.port}", MAX_BODY)
     with instance, nginx:
         yield Site(instance, nginx)
@@ -78,6 +85,24 @@ def test_the_largest_body_passes_and_one_byte_more_does_not(site: Site) -> None:
     """Both limits come from one setting."""
     assert webhook(site, b'"' + b"a" * (MAX_BODY - 2) + b'"').status == 202
     assert webhook(site, b'"' + b"a" * (MAX_BODY - 1) + b'"').status == 413
+
+
+def test_the_address_of_the_sender_is_what_nginx_saw(site: Site) -> None:
+    """What the sender wrote into X-Forwarded-For is not believed."""
+    reply = webhook(site, b"{}", **{"X-Forwarded-For": "203.0.113.9"})
+    told = json.loads(site.instance.command("delivery", reply.json["delivery"], "--json").stdout)
+    assert told["remote"] == SENDER
+
+
+def test_a_socket_of_the_dashboard_passes(site: Site) -> None:
+    """Logged in over TLS, with a cookie that only this host's pages hold, and upgraded."""
+    form = {"Content-Type": "application/x-www-form-urlencoded", "Origin": f"https://{NAME}"}
+    answer = site.request("POST", "/dashboard/login", f"password={PASSWORD}".encode(), form)
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    assert (answer.status, cookie.partition("=")[0]) == (303, "__Host-webspool_session")
+    path = "/live/ws/?EIO=4&transport=websocket"
+    assert site.request("GET", path, headers=UPGRADE | {"Cookie": cookie}).status == 101
+    assert site.request("GET", path, headers=UPGRADE).status == 401
 
 
 def test_a_key_in_the_address_is_in_no_log(site: Site) -> None:
