@@ -24,7 +24,7 @@ from webspool.cli.deploying import LONGEST_SECONDS, LOOK_SECONDS
 from webspool.config import Config
 from webspool.ledger import reading
 from webspool.ledger.standing import Serving
-from webspool.processes import Identity
+from webspool.processes import Identity, entered
 from webspool.release import Release
 
 IMPORT_SECONDS = 75.0
@@ -130,6 +130,7 @@ class Reload:
         self._renew_workers()
         self._renew_runners(give_up)
         self._renew_keeper()
+        self._renew_live()
         printing.say("Reloaded.")
 
     def _until(self, condition: Any, seconds: float) -> bool:
@@ -227,10 +228,22 @@ class Reload:
             raise click.ClickException("Some workers are old still.")
 
     def _workers(self) -> list[Identity]:
-        """The master's children that are neither spoolers nor the keeper."""
+        """The master's children that are neither spoolers, nor the keeper, nor the live process."""
         others = {member["pid"] for member in self._members()} | {(reading.keeper(self.config) or {}).get("pid")}
+        others.add(self._live())
         path = Path(f"/proc/{self.master.pid}/task/{self.master.pid}/children")
         return [Identity.of(int(pid)) for pid in path.read_text().split() if int(pid) not in others]
+
+    def _live(self) -> int:
+        """The pid of the process that serves those who watch, or 0."""
+        entry = entered(self.config.live_file)
+        return entry.identity.pid if entry is not None and entry.identity.alive else 0
+
+    def _renew_live(self) -> None:
+        """Those who watch come back by themselves, and miss nothing."""
+        if live := self._live():
+            with suppress(ProcessLookupError):
+                os.kill(live, signal.SIGTERM)
 
     def _renew_keeper(self) -> None:
         """It ends after the batch at hand, and uWSGI starts another; meanwhile everybody writes directly."""
