@@ -1,4 +1,4 @@
-.PHONY: run test bench bench-all chaos
+.PHONY: run test bench bench-all chaos fuzz
 
 run:
 	./run
@@ -14,3 +14,6 @@ bench-all:
 
 chaos:
 	./run chaos
+
+fuzz:
+	./run fuzz

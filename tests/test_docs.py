@@ -105,6 +105,12 @@ def test_the_page_of_signatures_is_written_from_the_table() -> None:
     assert (REFERENCE / "signatures.md").read_text() == made["page"]()
 
 
+def test_the_openapi_description_is_written_from_the_code() -> None:
+    """Type: python docs/make_openapi.py"""
+    made = run_path(str(ROOT / "docs" / "make_openapi.py"))
+    assert (REFERENCE / "openapi.json").read_text() == made["page"]()
+
+
 def test_every_page_of_a_sender_names_a_preset_that_is_there() -> None:
     """And its source has no fault, whatever the tasks are."""
     pages = [page for page in (ROOT / "docs" / "how-to" / "senders").glob("*.md") if page.name != "README.md"]

@@ -89,6 +89,8 @@ REFUSED: dict[str, tuple[bytes, int, str | None]] = {
         "unparsable_body",
     ),
     "a method that nobody knows": (wire("/hooks/github", {"Content-Length": "0"}, method="BREW"), 405, None),
+    "an address with a line end": (wire("/hooks/a%0ab", {"Content-Length": "0"}), 404, "unknown_source"),
+    "a key with a line end": (wire("/webhook/a%0ab", {"Content-Length": "0"}), 401, "signature_invalid"),
     "an address that is no text": (wire("/hooks/%ff%fe%00", {"Content-Length": "0"}), 404, "unknown_source"),
 }
 

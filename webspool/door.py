@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, signals
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import PathConverter
 
 from webspool.intake import Environ
 from webspool.receive import Reply
@@ -19,6 +20,13 @@ StartResponse = Callable[..., Any]
 STATUS_LINES = {status.value: f"{status.value} {status.phrase.upper()}" for status in HTTPStatus}
 STEPS = ("full_dispatch_request", "dispatch_request", "preprocess_request", "process_response")
 SIGNALS = (signals.request_started, signals.request_finished, signals.request_tearing_down)
+
+
+class Rest(PathConverter):
+    """The rest of an address, whatever it is: the usual converter stops at a line end (%0A)."""
+
+    part_isolating = False
+    regex = r"[\s\S]+?"
 
 
 class Door:

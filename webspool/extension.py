@@ -18,7 +18,7 @@ from webspool.addresses import client_of
 from webspool.answering import Answerer
 from webspool.config import Config, load, make_env
 from webspool.disk import Disk
-from webspool.door import Door, answered, endpoint_of, json_line
+from webspool.door import Door, Rest, answered, endpoint_of, json_line
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
 from webspool.handle import Job, job
 from webspool.intake import Environ, Refused, read_body, throw_away_body, webhook
@@ -65,6 +65,7 @@ class Webspool:
         self.use(config, engines.choose(config, self.say, Verbs(config, self.say)))
         app.extensions["webspool"] = self
         registry.bind(self)
+        app.url_map.converters["webspool_rest"] = Rest
         self._route_ours(app)
         for source in self.sources.values():
             self._route(app, source)
@@ -212,11 +213,11 @@ class Webspool:
 
     def _route(self, app: Flask, source: Source) -> None:
         view = partial(self._receive, source)
-        path = source.path.removesuffix("<key>") + "<path:_key>" if source.keyed else source.path
+        path = source.path.removesuffix("<key>") + "<webspool_rest:_key>" if source.keyed else source.path
         app.add_url_rule(path, endpoint_of(source), view, methods=METHODS, provide_automatic_options=False)
 
     def _route_ours(self, app: Flask) -> None:
-        app.add_url_rule("/hooks/<path:_rest>", "webspool.unknown", self._unknown, methods=METHODS)
+        app.add_url_rule("/hooks/<webspool_rest:_rest>", "webspool.unknown", self._unknown, methods=METHODS)
         app.add_url_rule("/healthz", "webspool.healthz", lambda: jsonify({"status": "ok"}))
         app.add_url_rule("/readyz", "webspool.readyz", self._ready)
         app.add_url_rule("/jobs/<job_id>", "webspool.job", self._job)
