@@ -121,6 +121,11 @@ class Config:
         return self.var / "master.fifo"
 
     @property
+    def alerts_file(self) -> Path:
+        """What somebody was told, and when."""
+        return self.var / "alerts.json"
+
+    @property
     def live_file(self) -> Path:
         """Where the live process writes who it is."""
         return self.var / "live.json"

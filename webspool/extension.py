@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from webspool import dashboard, engines
+from webspool.alerts.watch import Watch
 from webspool.addresses import client_of
 from webspool.answering import Answerer
 from webspool.config import Config, load, make_env
@@ -220,6 +222,7 @@ class Webspool:
         app.add_url_rule("/hooks/<webspool_rest:_rest>", "webspool.unknown", self._unknown, methods=METHODS)
         app.add_url_rule("/healthz", "webspool.healthz", lambda: jsonify({"status": "ok"}))
         app.add_url_rule("/readyz", "webspool.readyz", self._ready)
+        app.add_url_rule("/metrics", "webspool.metrics", self._metrics)
         app.add_url_rule("/jobs/<job_id>", "webspool.job", self._job)
         app.register_error_handler(LedgerUnavailable, _not_stored)
 
@@ -242,6 +245,30 @@ class Webspool:
         except (LedgerUnavailable, LedgerRefused) as fault:
             return [f"the ledger cannot be written: {fault.why}"]
         return []
+
+    def _metrics(self) -> Response:
+        """For whoever has the token; wherever a request seems to come from, it has to show one."""
+        if (why := self._unshown(request.headers.get("Authorization", ""))) is not None:
+            payload = {"type": "about:blank", "title": "Unauthorized", "status": 401, "detail": why}
+            text = json_line(payload | {"cause": "token_required"})
+            return Response(text, 401, {"WWW-Authenticate": "Bearer"}, mimetype="application/problem+json")
+        from webspool.metrics import CONTENT_TYPE, exposition
+
+        try:
+            return Response(exposition(self.config), content_type=CONTENT_TYPE)
+        except (LedgerUnavailable, LedgerRefused):
+            return answered(problem("ledger_unavailable", headers={"Retry-After": "5"}))
+
+    def _unshown(self, authorization: str) -> str | None:
+        """Why the metrics are not shown to who shows this, or None."""
+        token, (kind, _, given) = self.config.metrics_token, authorization.partition(" ")
+        if not token:
+            return "WEBSPOOL_METRICS_TOKEN is not set, so nobody can read the metrics; set it in .env."
+        if kind.lower() != "bearer" or not hmac.compare_digest(
+            given.strip().encode("utf-8", "replace"), token.encode()
+        ):
+            return "Show the token of WEBSPOOL_METRICS_TOKEN: Authorization: Bearer ..."
+        return None
 
     def _job(self, job_id: str) -> Response:
         try:
@@ -268,6 +295,7 @@ class Verbs:
         config = self.config
         folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
         keeper = Keeper(folders, inbox, Awake(), self.say, str(master), Retention(days=config.retention_days))
+        keeper.chores.append(Watch(config, self.say).look)
         keeper.chores.append(RoomMaker(Disk.of(config), folders.bodies, keeper.transact, self.say).look)
         return keeper
 

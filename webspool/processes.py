@@ -61,12 +61,13 @@ class Entry:
     identity: Identity
     since: float
     began_at_monotonic: float
+    viewers: int = 0
 
 
-def enter(path: Path) -> None:
-    """Write who this process is, in place of the one before it."""
+def enter(path: Path, *, viewers: int = 0) -> None:
+    """Write who this process is, in place of the one before it, and how many watch what it shows."""
     me = Identity.of(os.getpid())
-    known = {"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time()}
+    known = {"boot": me.boot, "pid": me.pid, "start": me.start, "since": time.time(), "viewers": viewers}
     known["began_at_monotonic"] = time.monotonic()
     path.with_suffix(".new").write_text(json.dumps(known))
     path.with_suffix(".new").replace(path)
@@ -77,7 +78,7 @@ def entered(path: Path) -> Entry | None:
     try:
         known = json.loads(path.read_text())
         identity = Identity(known["boot"], known["pid"], known["start"])
-        return Entry(identity, known["since"] + 0.0, known["began_at_monotonic"] + 0.0)
+        return Entry(identity, known["since"] + 0.0, known["began_at_monotonic"] + 0.0, known.get("viewers", 0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

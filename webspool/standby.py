@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from webspool import instance
+from webspool.alerts.watch import Watch
 from webspool.config import LIVE_SOCKET, Config
 from webspool.engines.spool import fill_standard_descriptors
 from webspool.processes import enter
@@ -31,12 +32,14 @@ def main() -> None:
         return os.getppid() != master.pid
 
     os.chdir(config.directory)
+    watch = Watch(config, say)
     listener = listen(Path(LIVE_SOCKET))
     enter(config.live_file)
     while not select.select([listener], [], [], LOOK_SECONDS)[0]:
         if gone():
             return
-    serve(config, listener, say, gone)
+        watch.look()
+    serve(config, listener, say, gone, watch)
 
 
 def listen(path: Path) -> socket.socket:
@@ -52,7 +55,7 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def serve(config: Config, listener: socket.socket, say: Say, gone: Callable[[], bool]) -> None:
+def serve(config: Config, listener: socket.socket, say: Say, gone: Callable[[], bool], watch: Watch) -> None:
     """Serve viewers; what that takes is imported here, so that an instance without viewers does not carry it."""
     import gevent
     from gevent.pywsgi import WSGIHandler, WSGIServer
@@ -74,9 +77,13 @@ def serve(config: Config, listener: socket.socket, say: Say, gone: Callable[[], 
     server = WSGIServer(listener, live.wsgi, handler_class=Once, log=None, error_log=None)
     server.start()
     say("live_started")
-    idle = 0.0
+    idle, told = 0.0, 0
     while idle < IDLE_SECONDS and not gone():
         gevent.sleep(LOOK_SECONDS)
+        watch.look()
+        if live.viewers != told:
+            told = live.viewers
+            enter(config.live_file, viewers=told)
         idle = 0.0 if live.viewers else idle + LOOK_SECONDS
     server.stop(timeout=1)
     say("live_stopped")

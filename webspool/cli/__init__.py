@@ -11,6 +11,7 @@ import click
 from webspool.errors import WebspoolError
 
 COMMANDS = {
+    "alert": "webspool.cli.alerting:alert",
     "backup": "webspool.cli.storing:backup",
     "cancel": "webspool.cli.acting:cancel",
     "captured": "webspool.cli.explaining:captured",

@@ -111,6 +111,7 @@ class Keeper:
         unheard = listen(self.happenings.note)
         if self.recovered is not None:
             self.say("ledger_recovered", why=self.recovered)
+        self.tallies.add("process:keeper", "started", 1)
         self.rescuer.look_back()
         while self.broken is None and not until():
             self.round()
@@ -179,6 +180,8 @@ class Keeper:
             return
         for request, answer in answers:
             request.answer(answer)
+        if any(request.operation.durable for request in requests):
+            self.tallies.add("keeper:", "operations", len(requests))
         self.rescuer.meet([request for request, _ in answers])
         for request, answer in answers:
             self._follow(request.operation, answer)
@@ -258,6 +261,8 @@ class Keeper:
                 if "jobs.scheduled" in tx.changes:
                     self._set_timer(tx)
             self.tallies.take(tx.happened)
+            if flush:
+                self.tallies.take([("keeper:", "flush", self.database.commit_seconds)])
         except LedgerUnavailable as fault:
             if fault.broken:
                 self._break(str(fault.why))

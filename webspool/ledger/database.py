@@ -177,6 +177,7 @@ class Database:
     def __init__(self, path: Path, *, busy_seconds: float = 1.0, clock: Callable[[], float] = time.time) -> None:
         self.path, self._clock, self._busy_seconds = path, clock, busy_seconds
         self.log_pages = 0
+        self.commit_seconds = 0.0
         refuse_old_sqlite(path)
         refuse_half_restored(path)
         try:
@@ -259,7 +260,9 @@ class Database:
     def _closing_transaction(self) -> Iterator[None]:
         try:
             yield
+            begun = time.perf_counter()
             self.connection.execute("COMMIT")
+            self.commit_seconds = time.perf_counter() - begun
         except BaseException:
             self._known.forget_all()  # it may be of what is undone here
             if self.connection.in_transaction:

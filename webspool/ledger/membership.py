@@ -72,6 +72,8 @@ def leave(tx: Transaction, operation: Operation) -> Answer:
 def join(tx: Transaction, operation: Operation) -> Answer:
     """A spooler with its runner: the tasks it knows are known from now on, others no more."""
     given = operation.arguments
+    if given["runner_pid"]:
+        tx.happened.append(("process:runner", "started", None))
     tx.run(
         "upsert_process",
         id=given["process"],

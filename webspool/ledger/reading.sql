@@ -356,3 +356,13 @@ SELECT source FROM delivery WHERE source > :after ORDER BY source LIMIT 1
 
 -- name: copies_of_job
 SELECT id, task, state FROM job WHERE parent = :id ORDER BY seq DESC LIMIT 20
+
+-- name: open_jobs
+SELECT task, state, count(*) AS jobs FROM job INDEXED BY job_queued WHERE state = 'queued' GROUP BY task
+UNION ALL
+SELECT task, state, count(*) FROM job INDEXED BY job_blocked WHERE state = 'blocked' GROUP BY task
+UNION ALL
+SELECT task, state, count(*) FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY task
+
+-- name: oldest_queued
+SELECT min(due_at) AS due_at FROM job INDEXED BY job_queued WHERE state = 'queued' HAVING min(due_at) IS NOT NULL

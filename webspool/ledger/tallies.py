@@ -17,12 +17,12 @@ from webspool.config import Config
 from webspool.ledger.database import Happened, Transaction
 from webspool.ledger.reader import Reader, read
 
-MINUTE, QUARTER = 60, 900
+EVER, MINUTE, QUARTER = 0, 60, 900
 KEPT_SECONDS = {MINUTE: 3 * 3600, QUARTER: 8 * 86400}
 SHORTEST_SECONDS = 0.001
 STEPS_A_DOUBLING = 2
 LAST_BUCKET = 50
-TIMED = {"wait": "wait", "succeeded": "run", "failed": "run"}
+TIMED = {"wait": "wait", "succeeded": "run", "failed": "run", "flush": "flush"}
 
 Counts = dict[str, Any]
 
@@ -44,10 +44,16 @@ class Tallies:
                 at = bucket(seconds)
                 buckets[at] = buckets.get(at, 0) + 1
 
+    def add(self, name: str, kind: str, number: int) -> None:
+        """Note something that happened as often as that."""
+        counts = self._counts.setdefault(name, {})
+        counts[kind] = counts.get(kind, 0) + number
+
     def flush(self, tx: Transaction) -> None:
-        """Add it to the minute and the quarter at hand; forget what is older than any chart."""
+        """Add it to what has ever been, to the minute and the quarter at hand; forget what is older than any chart."""
         counts, self._counts = self._counts, {}
         for name, more in counts.items():
+            _add(tx, EVER, 0, name, more)
             for span in KEPT_SECONDS:
                 _add(tx, span, int(tx.now // span) * span, name, more)
         if tx.now - self._pruned_at > MINUTE:
@@ -85,6 +91,11 @@ def bucket(seconds: float) -> str:
     return str(min(math.ceil(STEPS_A_DOUBLING * math.log2(seconds / SHORTEST_SECONDS)), LAST_BUCKET))
 
 
+def seconds_of(at: int) -> float:
+    """The longest duration of a bucket."""
+    return float(SHORTEST_SECONDS * 2 ** (at / STEPS_A_DOUBLING))
+
+
 def quantile(buckets: Mapping[str, int], share: float) -> float | None:
     """Under how many seconds that share of the durations lies; None when there are none."""
     total = sum(buckets.values())
@@ -94,7 +105,7 @@ def quantile(buckets: Mapping[str, int], share: float) -> float | None:
     for at in sorted(map(int, buckets)):
         rest -= buckets[str(at)]
         if rest <= 0:
-            return float(SHORTEST_SECONDS * 2 ** (at / STEPS_A_DOUBLING))
+            return seconds_of(at)
     return None
 
 
@@ -178,6 +189,27 @@ def by_name(config: Config, chosen: Range, *, now: float | None = None) -> dict[
     for row in _rows(config, chosen.span, now - chosen.seconds):
         found[row["name"]] = added(found.get(row["name"], {}), json.loads(row["counts"]))
     return {name: Tally(0.0, counts) for name, counts in found.items()}
+
+
+def last_at(config: Config, kind: str, *, now: float) -> dict[str, float]:
+    """When that happened the last time to each source within a week: the end of that quarter of an hour."""
+    found: dict[str, float] = {}
+    for row in _rows(config, QUARTER, now - RANGES["7d"].seconds):
+        if row["name"].startswith("source:") and json.loads(row["counts"]).get(kind):
+            found[row["name"].removeprefix("source:")] = float(row["at"] + QUARTER)
+    return found
+
+
+def ever_by_task(config: Config, kind: str) -> dict[str, int]:
+    """How often that has ever happened to each task."""
+    counted = read(config, ever)
+    named = {name.removeprefix("task:"): counts for name, counts in counted.items() if name.startswith("task:")}
+    return {task: int(counts[kind]) for task, counts in named.items() if kind in counts}
+
+
+def ever(reader: Reader) -> dict[str, Counts]:
+    """What has ever happened to each name."""
+    return {row["name"]: json.loads(row["counts"]) for row in reader.all("tallies", span=EVER, since=0)}
 
 
 def _rows(config: Config, span: int, since: float) -> list[dict[str, Any]]:
