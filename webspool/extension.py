@@ -15,8 +15,8 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from webspool import dashboard, engines
-from webspool.alerts.watch import Watch
 from webspool.addresses import client_of
+from webspool.alerts.watch import Watch
 from webspool.answering import Answerer
 from webspool.config import Config, load, make_env
 from webspool.disk import Disk

@@ -14,6 +14,7 @@ import structlog
 
 TROUBLES = frozenset(
     {
+        "alert_failed",
         "answer_failed",
         "answer_late",
         "bodies_dropped",

@@ -61,7 +61,7 @@ def conditions(found: Facts) -> list[Alert]:
     if found.unreadable is not None:
         return [Alert("ledger", f"The ledger cannot be read: {found.unreadable}.", found.now, "", "webspool status")]
     alerts = [*_dead(found), *_standing_still(found), *_failing(found), *_refused(found), *_silent(found)]
-    return alerts + [*_degraded(found)]
+    return [*alerts, *_degraded(found)]
 
 
 def _dead(found: Facts) -> Iterator[Alert]:
@@ -118,7 +118,8 @@ def _silent(found: Facts) -> Iterator[Alert]:
             continue
         usual = WEEK_SECONDS / week.accepted
         if found.now - last_at > max(SILENT_TIMES * usual, SILENT_AT_LEAST_SECONDS):
-            sentence = f"Nothing has come from {source} since {(found.now - last_at) / 3600:.1f} h; usually it sends every {_spoken(usual)}."
+            silent = _spoken(found.now - last_at)
+            sentence = f"Nothing has come from {source} since {silent}; usually it sends every {_spoken(usual)}."
             command = f"webspool deliveries --source {source}"
             yield Alert(f"silent:{source}", sentence, last_at, f"deliveries?source={source}", command)
 
@@ -134,7 +135,7 @@ def _spoken(seconds: float) -> str:
 
 
 def _degraded(found: Facts) -> Iterator[Alert]:
-    """What `webspool status` has under degraded, and why the instance is not ready: keeper, disk, ledger, spool, code."""
+    """What `webspool status` has under degraded, and why the instance is not ready."""
     for line in dict.fromkeys([*found.degraded, *found.unready]):
         what = " ".join(word for word in line.split() if not any(letter.isdigit() for letter in word))
         yield Alert(f"degraded:{what[:60]}", f"{line[:1].upper()}{line[1:]}.", found.now, "", "webspool status")

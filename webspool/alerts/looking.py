@@ -21,7 +21,9 @@ def look(config: Config, now: float, *, known_dead: Mapping[str, int] | None) ->
     """
     status = standing.status(config)
     dead = tallies.ever_by_task(config, "dead")
-    died = {} if known_dead is None else {task: new for task in dead if (new := dead[task] - known_dead.get(task, 0)) > 0}
+    died = (
+        {} if known_dead is None else {task: new for task in dead if (new := dead[task] - known_dead.get(task, 0)) > 0}
+    )
     return Facts(
         now=now,
         degraded=status["degraded"],

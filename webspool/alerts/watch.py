@@ -29,7 +29,7 @@ Memory = dict[str, Any]
 class Watch:
     """The alerts of one instance. `send` takes a message; what was told is remembered beside the ledger, not in it.
 
-    Nothing is looked at while WEBSPOOL_ALERT_URLS names nobody to tell.
+    `waiting` are the alerts of the next message. Nothing is looked at while WEBSPOOL_ALERT_URLS names nobody to tell.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Watch:
         self._send = self._child.send if send is None else send
         self._next_look = 0.0
         self._memory: Memory | None = None
-        self._waiting: dict[str, Alert] = {}
+        self.waiting: dict[str, Alert] = {}
         self._over: dict[str, str] = {}
         self._first_at = 0.0
 
@@ -61,9 +61,9 @@ class Watch:
         except (LedgerUnavailable, LedgerRefused, OSError) as fault:
             found = Facts(now=now, unreadable=str(fault).partition("\n")[0].rstrip("."))
         self._note(conditions(found), memory, now)
-        if (self._waiting or self._over) and now - self._first_at >= GATHER_SECONDS:
-            if now - memory["sent_at"] >= BETWEEN_SECONDS:
-                self._tell(memory, now)
+        gathered = (self.waiting or self._over) and now - self._first_at >= GATHER_SECONDS
+        if gathered and now - memory["sent_at"] >= BETWEEN_SECONDS:
+            self._tell(memory, now)
         self._remember(memory)
 
     def _note(self, alerts: Sequence[Alert], memory: Memory, now: float) -> None:
@@ -72,29 +72,29 @@ class Watch:
         for alert in alerts:
             known = told.get(alert.key)
             if known is None or not alert.lasting or now - known["at"] >= AGAIN_SECONDS:
-                self._first_at = self._first_at if self._waiting or self._over else now
-                self._waiting[alert.key] = (
-                    alert if alert.key not in self._waiting or alert.lasting else _both(self._waiting[alert.key], alert)
+                self._first_at = self._first_at if self.waiting or self._over else now
+                self.waiting[alert.key] = (
+                    alert if alert.key not in self.waiting or alert.lasting else _both(self.waiting[alert.key], alert)
                 )
-        for key in [key for key, alert in self._waiting.items() if alert.lasting and key not in lasting]:
-            del self._waiting[key]  # over before it was told
+        for key in [key for key, alert in self.waiting.items() if alert.lasting and key not in lasting]:
+            del self.waiting[key]  # over before it was told
         for key in [key for key in told if key not in lasting and key not in self._over]:
-            self._first_at = self._first_at if self._waiting or self._over else now
+            self._first_at = self._first_at if self.waiting or self._over else now
             self._over[key] = told.pop(key)["sentence"]
 
     def _tell(self, memory: Memory, now: float) -> None:
-        self._send(message(self._config, list(self._waiting.values()), list(self._over.values())))
-        for key, alert in self._waiting.items():
+        self._send(message(self._config, list(self.waiting.values()), list(self._over.values())))
+        for key, alert in self.waiting.items():
             if alert.lasting:
                 memory["told"][key] = {"at": now, "sentence": alert.sentence}
         memory["sent_at"] = now
-        self._waiting, self._over = {}, {}
+        self.waiting, self._over = {}, {}
 
     # ── what was told ───────────────────────────────────────────────────────────────────────────────────────────
 
     def _remembered(self) -> Memory:
         if self._memory is None:
-            fresh = {"dead": None, "sent_at": 0.0, "told": {}}
+            fresh: Memory = {"dead": None, "sent_at": 0.0, "told": {}}
             try:
                 kept = json.loads(self._config.alerts_file.read_text())
                 self._memory = fresh | kept if isinstance(kept, dict) else fresh

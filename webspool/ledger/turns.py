@@ -43,6 +43,8 @@ def end(tx: Transaction, given: dict[str, Any]) -> Ended:
     moved = move_on(tx, job, given)
     if moved is not None:
         tx.happened.append((f"task:{moved}", _came_to(given), tx.now - started_at))
+        if given["state"] == State.DEAD:
+            tx.happened.append((f"task:{moved}", "dead", None))
     return Ended(moved is not None, process)
 
 
