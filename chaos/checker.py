@@ -238,7 +238,7 @@ def recoveries(seen: Evidence) -> list[tuple[Line, float | None]]:
     probes = _probes(seen)
     harm = sorted((line for line in seen.harm if not line.get("lasts")), key=lambda line: line["at"])
     found: list[tuple[Line, float | None]] = []
-    for line, after in zip(harm, [*harm[1:], None], strict=True):
+    for line, after in zip(harm, [*harm, None][1:], strict=True):
         whole = next((end for sent, end in probes if sent >= line["at"]), None)
         if after is None or (whole is not None and whole <= after["at"]):
             found.append((line, None if whole is None else whole - line["at"]))

@@ -10,6 +10,7 @@ import hmac
 import http.client
 import json
 import random
+import ssl
 import threading
 import time
 import uuid
@@ -30,11 +31,18 @@ TRIES, PAUSE_SECONDS = 6, 0.5
 
 @dataclass(frozen=True)
 class Target:
-    """Where webhooks go: a port of this machine, a path, the sender's secret."""
+    """Where webhooks go: a port of this machine, a path, the sender's secret; `trust`: over TLS, with that one."""
 
     port: int
     secret: str
     path: str = "/hooks/github"
+    trust: ssl.SSLContext | None = None
+
+    def connection(self, seconds: float) -> http.client.HTTPConnection:
+        if self.trust is None:
+            return http.client.HTTPConnection("127.0.0.1", self.port, timeout=seconds)
+        self.trust.check_hostname = False
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=seconds, context=self.trust)
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,7 @@ class Sender:
         return status
 
     def _post(self, webhook: Webhook, seconds: float) -> tuple[int | None, dict[str, Any], str | None]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.target.port, timeout=seconds)
+        connection = self.target.connection(seconds)
         try:
             connection.request("POST", self.target.path, webhook.body, webhook.headers(self.target.secret))
             answer = connection.getresponse()

@@ -57,6 +57,7 @@ class Run:
         """The instance, restarted when its master ends; at the end of the block all that was accepted may end."""
         self.house = House(self.folder, self.more_tasks, **settings)
         try:
+            self.target = Target(self.house.instance.port, SECRET)
             self.house.start(*prefix, **environ or {})
             self._until = time.monotonic() + self.seconds
             yield self.house
@@ -75,7 +76,7 @@ class Run:
 
     def sender(self) -> Sender:
         """One that sends what you want, and notes it as the load does."""
-        return Sender(Target(self.house.instance.port, SECRET), self.sent_diary)
+        return Sender(self.target, self.sent_diary)
 
     def time_left(self) -> bool:
         return time.monotonic() < self._until
@@ -134,7 +135,7 @@ class Run:
             timeout=CHECKING_SECONDS,
         )
         if found.returncode != 0:
-            return {"breaches": [f"the checker failed: {found.stderr.strip()[-2000:]}"]}
+            return {"breaches": [*self.breaches, f"the checker failed: {found.stderr.strip()[-2000:]}"]}
         told: dict[str, Any] = json.loads(found.stdout)
         told["breaches"] += self.breaches
         return told | self.figures

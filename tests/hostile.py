@@ -104,6 +104,16 @@ def bare(port: int) -> Connect:
     return connect
 
 
+def tls(port: int, trust: ssl.SSLContext, name: str, source: str) -> Connect:
+    """To a port of this machine as that host, from that address."""
+
+    def connect() -> socket.socket:
+        client = socket.create_connection(("127.0.0.1", port), timeout=5.0, source_address=(source, 0))
+        return trust.wrap_socket(client, server_hostname=name)
+
+    return connect
+
+
 @contextmanager
 def crowd(connect: Connect, manner: str, number: int) -> Iterator[Crowd]:
     """So many clients of that manner, all of them connected before the block begins."""

@@ -111,8 +111,10 @@ def test_what_is_no_whole_backup_is_not_restored(furnished: Furnished, tmp_path:
     manifest.write_text(told)
     ledger = tmp_path / "kept" / "ledger.db"
     whole = ledger.read_bytes()
-    ledger.write_bytes(whole[:8192] + b"\xff" * 4096 + whole[12288:])
-    assert furnished.webspool("restore", str(tmp_path / "kept")).exit_code == 1
+    for damaged in (whole[:8192] + b"\xff" * 4096 + whole[12288:], whole.replace(b"deploy", b"deplay", 1)):
+        assert damaged != whole
+        ledger.write_bytes(damaged)
+        assert "damaged" in furnished.webspool("restore", str(tmp_path / "kept")).stderr
     ledger.write_bytes(whole)
     (tmp_path / "kept" / "backup.json").unlink()
     assert "was not finished" in furnished.webspool("restore", str(tmp_path / "kept")).stderr

@@ -13,6 +13,7 @@ import pytest
 from tests.runner_house import house, running
 from webspool import orphans, out_of_memory
 from webspool.processes import children_of_ours
+from webspool.runner import Runner
 
 __all__ = ["house"]
 
@@ -250,6 +251,9 @@ def sees(): return resource.getrlimit(resource.RLIMIT_AS)
 """
     )
     assert house.run("hungry").error == "MemoryError"
+    assert house.runners[-1].retired == "an interpreter after MemoryError"
+    house.runners.append(Runner.start(house.runners[-1].program))
+    house.runners[-1].hello(60)
     assert json.loads(house.run("sees").result) == list(resource.getrlimit(resource.RLIMIT_AS))
 
 
@@ -259,3 +263,21 @@ def test_a_directory_that_is_gone_is_told_and_the_attempt_counts(house):
     assert house.run("moves").result == "1"
     assert runner.retired.startswith("a directory that cannot be entered")
     (house.directory.parent / "moved").rename(house.directory)
+
+
+def test_a_traceback_of_many_thousand_frames_is_told_by_its_innermost(house):
+    """In a moment, however deep it is."""
+    house.serve(
+        """
+sys.setrecursionlimit(10**7)
+def down(n):
+    if n == 0: raise ValueError("deep")
+    down(n - 1)
+@task
+def deep(): down(30_000)
+"""
+    )
+    outcome = house.run("deep")
+    assert outcome.error == "ValueError: deep"
+    assert 'raise ValueError("deep")' in outcome.traceback
+    assert "repeated" in outcome.traceback

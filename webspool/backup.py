@@ -113,6 +113,7 @@ def _finish(path: Path, copied: Copied, *, output: bool) -> dict[str, Any]:
         "jobs": copied.jobs,
         "bodies": len(copied.bodies),
         "output": output,
+        "sha256": {each.name: _sha256(each) for each in _databases(path)},
     }
     (path / MANIFEST).write_text(json.dumps(told) + "\n")
     flush(path / MANIFEST)
@@ -151,6 +152,9 @@ def restore(config: Config, path: Path) -> Restored:
 
 
 def _look_at_every_part(path: Path, told: dict[str, Any]) -> None:
+    for name, sha256 in told.get("sha256", {}).items():
+        if _sha256(path / name) != sha256:
+            raise NoBackup(path=path, why=f"{name} is not what its {MANIFEST} tells: damaged, or of another backup")
     copied = examine(path / "ledger.db")
     if (copied.deliveries, copied.jobs) != (told.get("deliveries"), told.get("jobs")):
         raise NoBackup(path=path, why=f"its {MANIFEST} tells of another ledger")
@@ -159,6 +163,10 @@ def _look_at_every_part(path: Path, told: dict[str, Any]) -> None:
             raise BodyMissing(delivery=delivery, folder=path / "bodies")
     if told.get("output"):
         examine_output(path / "output.db")
+
+
+def _databases(path: Path) -> list[Path]:
+    return [each for each in (path / "ledger.db", path / "output.db") if each.exists()]
 
 
 def _sha256(path: Path) -> str | None:

@@ -17,6 +17,8 @@ from webspool.task import SPOOL_IGNORE, SPOOL_RETRY, Discard, Retry, Task, TimeL
 
 LARGEST_RESULT = 64 << 10
 LARGEST_TRACEBACK = 64 << 10
+DEEPEST_TRACEBACK = 2000
+"""Frames; of a deeper one the innermost. Millions of them would take minutes to be told."""
 LONGEST_ERROR = 500
 
 _BARE_RETURNS = {-1: SPOOL_RETRY, 0: SPOOL_IGNORE}
@@ -165,7 +167,7 @@ def error_line(fault: BaseException) -> str:
 def traceback_text(fault: BaseException) -> str:
     """The traceback from the user's first frame on, at most about 64 KiB of it: the beginning and the end."""
     try:
-        told = traceback.TracebackException.from_exception(fault)
+        told = traceback.TracebackException.from_exception(fault, limit=-DEEPEST_TRACEBACK)
         told.stack = traceback.StackSummary.from_list([frame for frame in told.stack if not _is_ours(frame.filename)])
         text = _storable("".join(told.format()))
     except Exception:

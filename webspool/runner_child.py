@@ -176,7 +176,8 @@ class Child:
         changed = self.restore()
         if outcome.traceback is not None:
             self.output.tell(outcome.traceback)
-        self._send(outcome_frame(order.attempt, outcome, changed or self._left_behind()))
+        left = changed or _wreck(outcome) or self._left_behind()
+        self._send(outcome_frame(order.attempt, outcome, left))
 
     def restore(self) -> str | None:
         """Undo what a task may have done to its process; returns what cannot be undone, or None."""
@@ -221,6 +222,12 @@ class Child:
             self.control.sendall(frame)
         except OSError:
             os._exit(LOST_CONTROL)
+
+
+def _wreck(outcome: Outcome) -> str | None:
+    """Of an interpreter that ran out of memory nobody knows what else failed in it."""
+    name = (outcome.error or "").partition(":")[0]
+    return f"an interpreter after {name}" if name in ("MemoryError", "SystemError") else None
 
 
 class Output:

@@ -72,6 +72,12 @@ def becomes_a_daemon():
 
 
 @poison()
+def closes_everything_and_sleeps():
+    os.closerange(0, 4096)
+    time.sleep(600)
+
+
+@poison()
 def kills_its_spooler():
     os.kill(os.getppid(), signal.SIGKILL)
     time.sleep(600)
@@ -101,13 +107,6 @@ def recurses():
 
 
 @poison()
-def recurses_without_a_limit():
-    allow(64)
-    sys.setrecursionlimit(10**9)
-    recurses.function()
-
-
-@poison()
 def fills_the_descriptor_table():
     global kept
     kept = []
@@ -119,6 +118,13 @@ def fills_the_descriptor_table():
 def prints_without_end():
     while True:
         os.write(1, (b"no end " * 9000)[:-1] + b"\n")
+
+
+@poison()
+def recurses_without_a_limit():
+    allow(64)
+    sys.setrecursionlimit(10**9)
+    recurses.function()
 
 
 # ── time ────────────────────────────────────────────────────────────────────────────────────────────────────────────
