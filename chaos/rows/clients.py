@@ -13,7 +13,7 @@ from tests.nginx_house import NAME, Nginx
 WORKERS = 4
 MAX_BODY = 26214400
 SILENT = ("half a line", "half a body", "a body a byte at a time")
-PHASE_SECONDS = 3.0
+PHASE_SECONDS, BETWEEN_SECONDS = 3.0, 1.5
 WAITING_SECONDS = 14.0
 
 
@@ -38,6 +38,7 @@ def hostile_clients(run: Run) -> None:
                     time.sleep(0.1)
                 if made.thrown_out < WORKERS:
                     run.breach(f"after {WAITING_SECONDS:g} s {manner} holds a worker still")
+            time.sleep(BETWEEN_SECONDS)
 
 
 @row(
@@ -67,6 +68,7 @@ def _beside(run: Run, connect: Connect, manner: str, number: int, who: str) -> N
         time.sleep(PHASE_SECONDS)
         if _acked(run) == before:
             run.breach(f"nobody was answered beside {number} clients, {manner}")
+    time.sleep(BETWEEN_SECONDS)
 
 
 def _acked(run: Run) -> int:

@@ -50,8 +50,9 @@ NEW_SECONDS = 10.0
 def deploys(run: Run) -> None:
     """One deploy after the other; what is broken is refused and changes nothing."""
     run.more_tasks = VERSIONED
-    run.orders |= {"version": Order(5), "long": Order(1)}
-    with run.serving(WEBSPOOL_DRAIN_SECONDS=str(int(DRAIN_SECONDS))) as house, run.load(per_second=100):
+    run.orders |= {"quick": Order(300), "slow": Order(2), "version": Order(5), "long": Order(1)}
+    settings = {"WEBSPOOL_DRAIN_SECONDS": str(int(DRAIN_SECONDS)), "WEBSPOOL_SPOOLERS": "4"}
+    with run.serving(**settings) as house, run.load(per_second=100):
         deploy = Deploys(run, house.instance.directory / "tasks.py")
         while run.time_left():
             deploy.good()
