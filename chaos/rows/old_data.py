@@ -86,7 +86,7 @@ def _deliveries(instance: Path) -> set[str]:
 
 def _damage(run: Run, backup: Path) -> None:
     """One bit, anywhere but in the manifest."""
-    files = sorted(each for each in backup.rglob("*") if each.is_file() and each.suffix != ".json")
+    files = [backup / "ledger.db", backup / "output.db", *sorted((backup / "bodies").iterdir())]
     chosen = run.chance.choice(files)
     data = bytearray(chosen.read_bytes())
     data[run.chance.randrange(len(data))] ^= 1 << run.chance.randrange(8)
