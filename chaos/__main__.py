@@ -7,12 +7,11 @@ import random
 import shutil
 import sys
 import tempfile
-import traceback
 from pathlib import Path
 from typing import Any
 
-from chaos.row import NotHere, Row, all_rows
-from chaos.run import Run
+from chaos.row import Row, all_rows
+from chaos.run import Run, outcome
 from chaos.table import table
 
 MINUTES = 1.0
@@ -46,17 +45,10 @@ def _is_chosen(row: Row, wanted: list[str]) -> bool:
 
 
 def played(row: Row, seconds: float, seed: int, *, keep: Path | None = None) -> dict[str, Any]:
-    """Play one row, and have it judged. What the row itself trips over is a breach, and never hides the others."""
+    """Play one row in a folder that goes afterwards, unless its instance and evidence are to be kept in there."""
     folder = Path(tempfile.mkdtemp(prefix=f"chaos{row.number}-", dir="/tmp"))
-    run = Run(row, folder, seconds, random.Random(f"{row.number} {seed}"))
     try:
-        try:
-            row.play(run)
-        except NotHere as why:
-            return {"skipped": str(why), "breaches": []}
-        except Exception:
-            run.breach(traceback.format_exc())
-        return run.judge()
+        return outcome(Run(row, folder, seconds, random.Random(f"{row.number} {seed}")))
     finally:
         if keep is not None:
             shutil.copytree(folder, keep / f"row-{row.number}", dirs_exist_ok=True, symlinks=True, ignore=_no_sockets)

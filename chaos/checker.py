@@ -24,7 +24,7 @@ ENDED = ("succeeded", "dead", "cancelled")
 RECOVERED_SECONDS = 10.0
 MOST_INTERRUPTIONS = 20
 MOST_HISTORIES = 40
-MOST_TOLD = 20
+MOST_TOLD = 5
 
 INTEGRITY = """
 import apsw, sys
@@ -62,8 +62,12 @@ class Evidence:
         self.began = _grouped([line for line in self.effects if line["what"] == "began"], "job")
         self.done = _grouped([line for line in self.effects if line["what"] == "done"], "job")
 
-    def order_of(self, job: Line) -> Line:
-        return self.orders[self.by_event[self.event_of[job["id"]]][0]["order"]]
+    def ordered(self) -> Iterator[tuple[Line, str, Line]]:
+        """Each job of a webhook, its event and its order. What was spooled otherwise is for its row to judge."""
+        for job in self.jobs.values():
+            event = self.event_of.get(job["id"])
+            if event in self.by_event:
+                yield job, event, self.orders[self.by_event[event][0]["order"]]
 
 
 def _grouped(lines: list[Line], name: str) -> dict[str, list[Line]]:
@@ -139,9 +143,8 @@ def an_attempt_runs_once(seen: Evidence) -> Iterator[str]:
 
 def attempts_keep_their_limit(seen: Evidence) -> Iterator[str]:
     """Charged attempts: the task's limit, for each round that a sender's repetition may have begun."""
-    for job in seen.jobs.values():
-        rounds = len(seen.by_event[seen.event_of[job["id"]]]) if seen.order_of(job)["dead_by"] else 1
-        limit = seen.order_of(job)["limit"] * rounds
+    for job, event, order in seen.ordered():
+        limit = order["limit"] * (len(seen.by_event[event]) if order["dead_by"] else 1)
         if job["attempts"] > limit:
             yield f"job {job['id']} was tried {job['attempts']} times, the limit is {limit}"
         if len(seen.began.get(job["id"], [])) > limit + MOST_INTERRUPTIONS:
@@ -150,31 +153,36 @@ def attempts_keep_their_limit(seen: Evidence) -> Iterator[str]:
 
 def the_dead_have_a_cause(seen: Evidence) -> Iterator[str]:
     """They were ordered to die, and say how; or each of their attempts was killed, and the killer's log has it."""
-    for job in seen.jobs.values():
-        ordered = seen.order_of(job)["dead_by"]
-        if ordered is not None:
-            innocent = job["state"] == "dead" and "killed" in str(job["error"]) and ordered not in str(job["error"])
-            if job["state"] != "dead" or (ordered not in str(job["error"]) and not innocent):
+    for job, _, order in seen.ordered():
+        if order["dead_by"] is not None:
+            if job["state"] in ENDED and not re.search(re.escape(order["dead_by"]) + "|was killed", str(job["error"])):
                 yield f"job {job['id']} ({job['task']}) is {job['state']}, and says: {job['error']}"
-        elif job["state"] != "succeeded":
+        elif job["state"] == "dead":
             charged = [each for each in seen.history(job["id"]) if each["charged"]]
-            if job["state"] != "dead" or not all(_was_killed(seen, each) for each in charged):
-                yield f"job {job['id']} ({job['task']}) is {job['state']}, and says: {job['error']}"
+            if not all(_was_killed(seen, each) for each in charged):
+                yield f"job {job['id']} ({job['task']}) is dead, and says: {job['error']}"
 
 
 def the_charged_were_killed(seen: Evidence) -> Iterator[str]:
     """An attempt that was charged and interrupted, of a task that harms nobody, is one that the killer's log names."""
-    tried = [job for job in seen.jobs.values() if job["attempts"] > 1 and seen.order_of(job)["dead_by"] is None]
-    for job in tried[:MOST_HISTORIES]:
+    for job in _broken_off(seen)[:MOST_HISTORIES]:
         for each in seen.history(job["id"]):
             if each["charged"] and each["outcome"] == "interrupted" and not _was_killed(seen, each):
                 yield f"job {job['id']}: attempt {each['number']} says {each['error']!r}, which nobody did"
 
 
+def _broken_off(seen: Evidence) -> list[Line]:
+    """Jobs of harmless tasks, tried more than once, with an attempt of which the task says neither done nor failed."""
+    told = {(line["job"], line["number"]) for line in seen.effects if line["what"] in ("done", "failed")}
+    open_ends = {line["job"] for line in seen.effects if (line["job"], line["number"]) not in told}
+    tried = [job for job, _, order in seen.ordered() if job["attempts"] > 1 and order["dead_by"] is None]
+    return [job for job in tried if job["id"] in open_ends]
+
+
 def _was_killed(seen: Evidence, attempt: Line) -> bool:
     """Whether the killer's log has what the attempt says: that spooler, or a runner while it ran."""
     error = str(attempt["error"])
-    kills = [line for line in seen.harm if line["what"] in ("SIGKILL", "step")]
+    kills = [line for line in seen.harm if line["what"] == "SIGKILL"]
     if named := re.search(r"its spooler (\d+) was killed", error):
         return any(line["pid"] == int(named[1]) for line in kills if line["who"] in ("spooler", "master"))
     begun, ended = _unix(attempt["started_at"]), _unix(attempt["ended_at"])

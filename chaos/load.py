@@ -23,7 +23,7 @@ from chaos.diary import Diary
 from chaos.orders import PROBE, Order
 
 SENDERS = 6
-PROBE_SECONDS, LAST_PROBE_SECONDS = 0.25, 15.0
+PROBE_SECONDS, SERVICE_SECONDS = 0.25, 15.0
 ANSWER_SECONDS = 30.0
 SENT_TWICE, SENT_AGAIN = 0.1, 0.8
 TRIES, PAUSE_SECONDS = 6, 0.5
@@ -122,11 +122,16 @@ class Load:
         self._sending = [self._pool.submit(self._go_on) for _ in range(SENDERS)]
         self._sending.append(self._pool.submit(self._probe))
 
-    def end(self) -> None:
-        """Go on until a probe was accepted once more, at most for a while; raises what a sender raised."""
+    def wait_for_service(self, seconds: float = SERVICE_SECONDS) -> bool:
+        """Until a probe sent from now on has been accepted, at most so long."""
         now = time.monotonic()
-        while self.probed_at < now and time.monotonic() < now + LAST_PROBE_SECONDS:
+        while self.probed_at < now and time.monotonic() < now + seconds:
             time.sleep(0.05)
+        return self.probed_at >= now
+
+    def end(self) -> None:
+        """Go on until it is served once more; wait for what is under way. Raises what a sender raised."""
+        self.wait_for_service()
         self._over.set()
         for each in self._sending:
             each.result()

@@ -26,6 +26,6 @@ ORDERS = {
     "limited": Order(8),
     "flaky": Order(9),
     "failing": Order(5, limit=3, dead_by="ordered to fail"),
-    "suicidal": Order(5, limit=2, dead_by="SIGKILL"),
+    "suicidal": Order(2, limit=2, dead_by="SIGKILL"),
 }
 PROBE = "probe"

@@ -6,12 +6,14 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chaos import rows
 
 if TYPE_CHECKING:
     from chaos.run import Run
+
+Play = Callable[["Run"], dict[str, Any] | None]
 
 
 class NotHere(Exception):
@@ -20,13 +22,16 @@ class NotHere(Exception):
 
 @dataclass(frozen=True)
 class Row:
-    """`number` is the row's in the matrix, `broken` what is done to the instance, `promise` what holds all the same."""
+    """`number` is the row's in the matrix, `broken` what is done to the instance, `promise` what holds all the same.
+
+    A row that has several instances judged returns their outcome; else the checker judges the one that it had.
+    """
 
     number: str
     name: str
     broken: str
     promise: str
-    play: Callable[[Run], None]
+    play: Play
 
     @property
     def place(self) -> tuple[int, str]:
@@ -38,10 +43,10 @@ class Row:
 ROWS: dict[str, Row] = {}
 
 
-def row(number: int | str, name: str, *, broken: str, promise: str) -> Callable[[Callable[[Run], None]], Row]:
+def row(number: int | str, name: str, *, broken: str, promise: str) -> Callable[[Play], Row]:
     """Make a function a row of that number ("4b": one of several of row 4)."""
 
-    def register(play: Callable[[Run], None]) -> Row:
+    def register(play: Play) -> Row:
         made = Row(str(number), name, broken, promise, play)
         assert made.number not in ROWS, f"two rows have the number {made.number}"
         ROWS[made.number] = made

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,12 +20,12 @@ from chaos.diary import Diary
 from chaos.house import House
 from chaos.load import Load, Sender, Target
 from chaos.orders import ORDERS, PROBE, Order
-from chaos.row import Row
+from chaos.row import NotHere, Row
 from tests.instances import BIN, SECRET
 from webspool.errors import WebspoolError
 
 ROOT = Path(__file__).parents[1]
-SETTLING_SECONDS = 60.0
+SETTLING_SECONDS = 30.0
 CHECKING_SECONDS = 300.0
 
 
@@ -43,6 +44,7 @@ class Run:
     more_tasks: str = ""
     breaches: list[str] = field(default_factory=list)
     figures: dict[str, Any] = field(default_factory=dict)
+    house: House = field(init=False)
 
     def __post_init__(self) -> None:
         self.evidence = self.folder / "evidence"
@@ -52,16 +54,24 @@ class Run:
 
     # ── the instance and its load ───────────────────────────────────────────────────────────────────────────────
 
+    def prepare(self, **settings: str) -> Path:
+        """Write the instance, which is not started yet; returns its directory."""
+        self.house = House(self.folder, self.more_tasks, **settings)
+        return self.house.instance.directory
+
     @contextmanager
     def serving(self, *prefix: str, environ: dict[str, str] | None = None, **settings: str) -> Iterator[House]:
         """The instance, restarted when its master ends; at the end of the block all that was accepted may end."""
-        self.house = House(self.folder, self.more_tasks, **settings)
+        if not hasattr(self, "house"):
+            self.prepare(**settings)
         try:
             self.target = Target(self.house.instance.port, SECRET)
             self.house.start(*prefix, **environ or {})
             self._until = time.monotonic() + self.seconds
-            yield self.house
-            self.settle()
+            try:
+                yield self.house
+            finally:
+                self.settle()
         finally:
             self.house.end()
 
@@ -82,16 +92,20 @@ class Run:
         return time.monotonic() < self._until
 
     def settle(self, seconds: float = SETTLING_SECONDS) -> None:
-        """Wait until every job has ended; one that does not is for the checker to tell."""
-        give_up = time.monotonic() + seconds
-        while time.monotonic() < give_up and self._any_unfinished():
+        """Wait until every job has ended, or none ended for so long; what is left is for the checker to tell."""
+        left, give_up = -1, time.monotonic() + seconds
+        while left and time.monotonic() < give_up:
+            found = self._unfinished()
+            if found is not None and found != left:
+                left, give_up = found, time.monotonic() + seconds
             time.sleep(0.1)
 
-    def _any_unfinished(self) -> bool:
+    def _unfinished(self) -> int | None:
+        """How many jobs have not ended; None while that cannot be read."""
         try:
-            return bool(self.house.instance.query("SELECT 1 FROM job WHERE finished_at IS NULL LIMIT 1"))
+            return int(self.house.instance.query("SELECT count(*) FROM job WHERE finished_at IS NULL")[0][0])
         except (apsw.Error, WebspoolError):
-            return True
+            return None
 
     # ── harm ────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -121,6 +135,22 @@ class Run:
         """A promise of the row's own that did not hold."""
         self.breaches.append(what)
 
+    def sent(self) -> list[dict[str, Any]]:
+        """What was sent and answered until now."""
+        return _lines(self.evidence / "sent.jsonl")
+
+    def acked_until(self, at: float) -> list[dict[str, Any]]:
+        """The answers of 2xx that senders had by then."""
+        return [line for line in self.sent() if line["at"] <= at and line["status"] and line["status"] < 300]
+
+    def effects_by_event(self, prefix: str) -> dict[str, set[str]]:
+        """The jobs that began for each event whose id begins like that."""
+        found: dict[str, set[str]] = {}
+        for told in _lines(self.evidence / "effects.jsonl"):
+            if told["what"] == "began" and told["event"].startswith(prefix):
+                found.setdefault(told["event"], set()).add(told["job"])
+        return found
+
     # ── the verdict ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def judge(self) -> dict[str, Any]:
@@ -139,3 +169,19 @@ class Run:
         told: dict[str, Any] = json.loads(found.stdout)
         told["breaches"] += self.breaches
         return told | self.figures
+
+
+def outcome(run: Run) -> dict[str, Any]:
+    """Play the row and have it judged. What the row itself trips over is a breach, and never hides the others."""
+    try:
+        judged = run.row.play(run)
+    except NotHere as why:
+        return {"skipped": str(why), "breaches": []}
+    except Exception:
+        run.breach(traceback.format_exc())
+        judged = None
+    return judged or run.judge()
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

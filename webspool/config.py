@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from webspool import addresses, dotenv
 from webspool.errors import ConfigurationError
+from webspool.folders import flush_folder
 from webspool.rates import Rate
 
 PREFIX = "WEBSPOOL_"
@@ -187,6 +188,9 @@ def make_env(directory: Path, more: str = "") -> bool:
         raise ConfigurationError(where=str(directory), faults=[f"{path} cannot be written: {fault.strerror}"]) from None
     with open(descriptor, "w", encoding="utf-8") as file:
         file.write(_fresh_env() + more)
+        file.flush()
+        os.fsync(descriptor)
+    flush_folder(directory)
     return True
 
 

@@ -20,6 +20,7 @@ from webspool.captured import CapturedSecrets
 from webspool.certificates import opened
 from webspool.disk import Disk, Room
 from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody
+from webspool.folders import flush_folder, make_folder
 from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
 from webspool.payloads import says_json
@@ -324,12 +325,12 @@ def write_body(folder: Path, delivery: str, body: bytes) -> Path:
     """
     path = folder / delivery
     try:
-        _make_folder(folder)
+        make_folder(folder)
         with open(path, "xb", opener=_private) as file:
             file.write(body)
             file.flush()
             os.fsync(file.fileno())
-        _flush_folder(folder)
+        flush_folder(folder)
     except OSError as fault:
         with suppress(OSError):
             path.unlink()
@@ -339,22 +340,6 @@ def write_body(folder: Path, delivery: str, body: bytes) -> Path:
 
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
-
-
-def _make_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _flush_folder(folder.parent)
-
-
-def _flush_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows opens no folder; NTFS journals the name
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def stored(answer: dict[str, Any], accepted_status: int = 202) -> Reply:

@@ -48,6 +48,7 @@ def slow(delivery):
 def flaky(delivery):
     begin(delivery)
     if current.get().number == 1:
+        note("failed")
         raise ConnectionError("the first time it fails")
     note("done")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from itertools import cycle
 
 from chaos.row import row
 from chaos.run import Run
 
-KINDS = ("worker", "spooler", "runner", "keeper", "live", "master")
+ALONE = ("worker", "spooler", "runner", "keeper", "live")
 TOGETHER = 0.3
-PAUSE_SECONDS = (0.1, 1.2)
+PAUSE_SECONDS = (0.1, 1.0)
 
 
 @row(
@@ -20,14 +21,15 @@ PAUSE_SECONDS = (0.1, 1.2)
 )
 def killed_processes(run: Run) -> None:
     """In turn, so that each kind has its share, and now and then several at once; the master as a unit restarts it."""
-    with run.serving() as house, run.load(per_second=50):
-        turn = 0
+    with run.serving() as house, run.load(per_second=30) as load:
+        turns = cycle((*ALONE, "master"))
         while run.time_left():
-            time.sleep(run.chance.uniform(*PAUSE_SECONDS))
-            house.kill_the_rest = run.chance.random() < 0.5
-            victims = [KINDS[turn % len(KINDS)]]
+            victims = [next(turns)]
             if run.chance.random() < TOGETHER:
-                victims += run.chance.choices(KINDS, k=run.chance.randint(1, 3))
+                victims += run.chance.choices(ALONE, k=run.chance.randint(1, 4))
+            house.kill_the_rest = run.chance.random() < 0.5
             for kind in victims:
                 run.kill(kind)
-            turn += 1
+            if "master" in victims:
+                load.wait_for_service()
+            time.sleep(run.chance.uniform(*PAUSE_SECONDS))

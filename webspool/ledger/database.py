@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import apsw
 
 from webspool.errors import LedgerRefused, LedgerUnavailable
+from webspool.folders import flush_path
 from webspool.ledger.distrust import distrust, failed_to_write
 
 OLDEST_SQLITE = (3, 51, 3)
@@ -190,6 +191,8 @@ class Database:
             self._bring_up_to_date()
         except apsw.Error as fault:
             raise LedgerUnavailable(ledger=path, why=explained(fault)) from fault
+        except OSError as fault:
+            raise LedgerUnavailable(ledger=path, why=fault.strerror) from fault
 
     def _bring_up_to_date(self) -> None:
         (version,) = self.connection.execute("PRAGMA user_version").fetchone() or (0,)
@@ -211,6 +214,8 @@ class Database:
                 if number > version:
                     self.connection.execute(f"{sql}; PRAGMA user_version = {number:d}")
             self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
+            if version == 0:
+                flush_path(self.path)
 
     def synchronise(self, *, flush: bool) -> None:
         """Whether the next commits are fsynced before they return (SQLite cannot change it inside a transaction)."""
