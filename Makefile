@@ -17,3 +17,6 @@ chaos:
 
 fuzz:
 	./run fuzz
+
+model:
+	./run model

@@ -81,7 +81,7 @@ class House:
     # ── its processes ───────────────────────────────────────────────────────────────────────────────────────────
 
     def pids(self, kind: str) -> list[int]:
-        """The processes that are a worker, spooler, runner, keeper, live (attached daemons), or master now."""
+        """The processes that are a worker, spooler, runner, keeper, live process, or the master now."""
         master = self.instance.master
         if master is None or master.poll() is not None:
             return []
@@ -96,9 +96,9 @@ class House:
                 return [runner for spooler in found.spoolers for runner in children_of(spooler)]
             case "spooler":
                 return found.spoolers
-            case "keeper":
-                return [found.keeper] if found.keeper in children_of(master.pid) else []
-        return [pid for pid in found.workers if _kind(pid) == kind]
+            case "keeper" | "live":
+                return [pid for pid in (getattr(found, kind),) if pid in children_of(master.pid)]
+        return [pid for pid in found.workers if _is_uwsgi(pid)]
 
     def kill(self, pid: int) -> bool:
         """SIGKILL, and wait for its end; False when it was gone already."""
@@ -113,13 +113,12 @@ class House:
         return bool(started)
 
 
-def _kind(pid: int) -> str:
-    """Which of those that the ledger does not know: uWSGI attends to the live process, which is another program."""
+def _is_uwsgi(pid: int) -> bool:
+    """And no zombie, which has no command line any more."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"uwsgi" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return ""
-    return "worker" if b"uwsgi" in command else "live" if command else ""
+        return False
 
 
 def _is_zombie(pid: int) -> bool:

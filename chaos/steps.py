@@ -98,7 +98,7 @@ STEPS = (
         "after",
         provoked="spooler",
     ),
-    Step("a keeper listens, before it says who it is", "webspool.mule:_write_who_we_are", "before", provoked="keeper"),
+    Step("a keeper listens, before it says who it is", "webspool.mule:enter_process", "before", provoked="keeper"),
     Step(
         "a bare spooler's file is a job, and a file still",
         "webspool.keep.keeper:Keeper.transact",
@@ -188,4 +188,5 @@ def _who(step: Step) -> str:
     if step.place.startswith("webspool.runner_child:"):
         return "runner"
     uwsgi = importlib.import_module("uwsgi")
-    return "keeper" if uwsgi.mule_id() else "worker" if uwsgi.worker_id() else "spooler"
+    mule = {1: "keeper", 2: "live"}.get(uwsgi.mule_id())
+    return mule or ("worker" if uwsgi.worker_id() else "spooler")

@@ -38,7 +38,7 @@ def test_processes_killed_in_turn_and_at_steps_lose_nothing(tmp_path: Path) -> N
     needs_uwsgi()
     run = a_run("2", tmp_path, 0)
     with steps.serving_steps(run), run.load(per_second=30) as load:
-        for kind in ("worker", "spooler", "runner", "keeper", "master"):
+        for kind in ("worker", "spooler", "runner", "keeper", "live", "master"):
             assert run.kill(kind), kind
             load.wait_for_service()
         for step in STEPS:
