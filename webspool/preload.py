@@ -3,6 +3,8 @@
 Nothing here opens anything, and nothing of the user's is imported.
 """
 
+import gc
+
 import cryptography.hazmat.primitives.hashes
 import flask
 import flask.views
@@ -13,3 +15,6 @@ import webspool.perform
 import webspool.runner
 
 __all__ = ["cryptography", "flask", "webspool"]
+
+gc.collect()
+gc.freeze()  # a collection in a process would write into every one of these objects, and so into pages of its own
