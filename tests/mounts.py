@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -45,9 +45,16 @@ def mount(folder: Path, *words: str) -> None:
 def filled(folder: Path, leave: int) -> Iterator[None]:
     """A file there that leaves so many bytes free on its disk."""
     path = folder / "filler"
-    found = os.statvfs(folder)
     with open(path, "wb") as file:
-        os.posix_fallocate(file.fileno(), 0, found.f_bavail * found.f_frsize - leave)
+        size = 0
+        for _ in range(100):  # others write meanwhile
+            found = os.statvfs(folder)
+            room = found.f_bavail * found.f_frsize - leave
+            if room <= 0:
+                break
+            with suppress(OSError):
+                os.posix_fallocate(file.fileno(), size, room)
+                size += room
     try:
         yield
     finally:

@@ -36,6 +36,8 @@ def _tells(called: ast.expr, *, pages: bool) -> bool:
     """Whether a call tells a happening; a page's own `say`, and that of its words, is its language."""
     if isinstance(called, ast.Name):
         return called.id == "say" and not pages
+    if isinstance(called, ast.Call):
+        return isinstance(called.func, ast.Name) and called.func.id == "teller"
     return isinstance(called, ast.Attribute) and called.attr in ("say", "_say") and ast.unparse(called.value) != "words"
 
 

@@ -185,6 +185,22 @@ def test_the_year_2038_is_like_any_other(standing: Instance, shim: Shim) -> None
     works(standing)
 
 
+# ── descriptors ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_worker_whose_sockets_the_app_has_closed_is_replaced(standing: Instance) -> None:
+    """uWSGI would turn round in it for ever, and who connects would wait; nothing that was accepted is missing."""
+    before, accepted = standing.processes().workers, standing.webhook().json["delivery"]
+    for number in range(1, len(before) + 1):
+        with pytest.raises(ConnectionError):
+            standing.get("/close_everything")
+        standing.until(lambda number=number: len(standing.said("worker_deaf")) == number)
+        standing.until(lambda: len(standing.processes().workers) == len(before) and standing.answers())
+    assert not set(standing.processes().workers) & set(before)
+    works(standing)
+    assert standing.query("SELECT 1 FROM delivery WHERE id = ?", accepted)
+
+
 # ── a spooler ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -194,13 +210,13 @@ def test_a_spooler_in_which_every_task_fails_claims_no_more_and_says_so(standing
     (standing.directory / "spoilt-spooler").write_text(str(bad))
     jobs = []
     while not standing.said("spooler_rests"):
-        jobs.append(standing.spool("fragile"))
+        jobs += [standing.spool("fragile") for _ in range(10)]
         assert len(jobs) < 1000
-    told = standing.said("runner_doubted"), standing.said("spooler_rests")
-    assert [(len(each), each[0]["error"]) for each in told] == [(1, "OSError: [Errno 24] Too many open files")] * 2
-    assert f"spooler {bad} rests: the last 6 attempts failed in it at once" in degraded(standing)
+    (told,) = standing.said("spooler_rests")
+    assert (told["error"], len(standing.said("runner_doubted"))) == ("OSError: [Errno 24] Too many open files", 1)
+    assert f"spooler {bad} rests: the last {told['failures']} attempts failed in it at once" in degraded(standing)
     jobs += [standing.spool("fragile") for _ in range(20)]
     ended = [standing.ended(job) for job in jobs]
     assert {job["state"] for job in ended} == {"succeeded"}
-    assert sum(job["attempts"] - 1 for job in ended) == 6
+    assert sum(job["attempts"] - 1 for job in ended) == told["failures"] <= 18
     assert standing.processes().spoolers == [bad, good]

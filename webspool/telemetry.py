@@ -17,6 +17,7 @@ TROUBLES = frozenset(
         "alert_failed",
         "answer_failed",
         "answer_late",
+        "app_unavailable",
         "bodies_dropped",
         "checkpoint_failed",
         "claim_failed",
@@ -48,6 +49,7 @@ TROUBLES = frozenset(
         "subscription_unconfirmed",
         "task_unknown",
         "thread_failed",
+        "worker_deaf",
     }
 )
 """The happenings that an operator has to look at: the ledger counts them, by name, with what was told last."""

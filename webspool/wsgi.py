@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from webspool import instance
+from webspool.engines.listening import end_when_deaf
 from webspool.loading import load_app
 from webspool.service_manager import notify
 from webspool.telemetry import teller
@@ -33,6 +34,7 @@ def _application() -> WSGI:
         notify(f"STATUS=the app cannot be imported: {type(fault).__name__}")
         teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
         return _unavailable
+    end_when_deaf(teller("worker"))
     notify("READY=1", "STATUS=serving")
     return loaded
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from chaos.row import NotHere, row
@@ -31,7 +32,7 @@ def a_disk_that_fills_up(run: Run) -> None:
     if not may_mount():
         raise NotHere("only root may mount a disk")
     with (
-        tmpfs(run.folder / "instance", f"size={DISK}", "nr_inodes=4000") as disk,
+        _small_disk(run.folder / "instance") as disk,
         run.serving(WEBSPOOL_MIN_FREE_BYTES=str(LOW)) as house,
         run.load(per_second=40),
     ):
@@ -49,6 +50,23 @@ def a_disk_that_fills_up(run: Run) -> None:
     answers_in_time(run, began)
 
 
+@contextmanager
+def _small_disk(folder: Path) -> Iterator[Path]:
+    """Mounted for the block; what is on it then is there afterwards too, for the checker."""
+    kept = folder.with_name("kept")
+    with tmpfs(folder, f"size={DISK}", "nr_inodes=4000") as disk:
+        try:
+            yield disk
+        finally:
+            shutil.copytree(folder, kept, symlinks=True, ignore=_no_files)
+    folder.rmdir()
+    kept.rename(folder)
+
+
+def _no_files(folder: str, names: list[str]) -> list[str]:
+    return [name for name in names if Path(folder, name).is_socket() or Path(folder, name).is_fifo()]
+
+
 STEPS: tuple[tuple[str, int | None, str, str], ...] = (
     ("low", LOW - MIB, "disk_low", "the disk is low"),
     ("nearly full", FULL - MIB, "disk_full", "the disk is nearly full"),
@@ -57,27 +75,24 @@ STEPS: tuple[tuple[str, int | None, str, str], ...] = (
 )
 
 
-def _used_up(disk: Path, leave: int | None) -> object:
+def _used_up(disk: Path, leave: int | None) -> AbstractContextManager[None]:
     return _crowded(disk) if leave is None else filled(disk, leave)
 
 
-class _crowded:
+@contextmanager
+def _crowded(disk: Path) -> Iterator[None]:
     """No file can be made on that disk."""
-
-    def __init__(self, disk: Path) -> None:
-        self.folder, self.made = disk / "crowd", list[Path]()
-
-    def __enter__(self) -> None:
-        self.folder.mkdir(exist_ok=True)
-        with suppress(OSError):
-            for number in range(100_000):
-                path = self.folder / str(number)
-                path.touch()
-                self.made.append(path)
-
-    def __exit__(self, *_: object) -> None:
-        for path in self.made:
-            path.unlink()
+    folder, made = disk / "crowd", list[Path]()
+    folder.mkdir(exist_ok=True)
+    with suppress(OSError):
+        for number in range(100_000):
+            made.append(folder / str(number))
+            made[-1].touch()
+    try:
+        yield
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
 
 
 def _told(run: Run, condition: Callable[[], bool], what: str) -> None:
