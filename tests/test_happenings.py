@@ -19,7 +19,8 @@ from webspool.ledger.operations import Operation
 from webspool.receive import STATUSES
 from webspool.telemetry import TROUBLES, listen, teller
 
-CODE = Path(__file__).parents[1] / "webspool"
+ROOT = Path(__file__).parents[1]
+CODE = ROOT / "webspool"
 
 
 def told_in_the_code() -> Iterator[str]:
@@ -130,3 +131,16 @@ def test_a_clock_that_jumped_is_told_for_an_hour(tmp_path: Path) -> None:
     assert not any("clock" in sentence for sentence in reading.status(house.config)["degraded"])
     assert house.json("status")["troubles"][0]["facts"] == {"by_seconds": -3600.0}
     assert "clock_jumped, told 1 times" in house.webspool("status").stdout
+
+
+def test_every_sentence_of_degraded_is_explained() -> None:
+    """Each has a row on the page that says what to do, which begins with its first words."""
+    page = (ROOT / "docs" / "how-to" / "when-it-is-degraded.md").read_text()
+    told = [row.split("|")[1].split("(")[0].strip().split(" ... ") for row in page.splitlines() if row.startswith("| ")]
+    code = (CODE / "ledger" / "standing.py").read_text()
+    said = [re.sub(r"\{.*?\}", "...", sentence) for sentence in re.findall(r'(?:yield|return) f?"([^"]+)"', code)]
+    assert len(said) >= 15
+    for sentence in said:
+        assert any(all(words in sentence for words in row) for row in told), sentence
+    for row in told[1:]:
+        assert any(all(words in sentence for words in row) for sentence in said), row

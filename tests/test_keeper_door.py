@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 import time
@@ -246,8 +247,9 @@ class Deaf:
         return []
 
 
-def test_a_keeper_that_does_not_answer_is_waited_for_once(house: House) -> None:
+def test_a_keeper_that_does_not_answer_is_waited_for_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Then operations go directly without asking it, but for a look now and then; an answer ends that."""
+    monkeypatch.setattr("webspool.ledger.client.ASKED_AGAIN_SECONDS", 600.0)
     keeper, hung, reach = Deaf(), list[float](), list[bool]()
     client = Client(house.ledger, house.outputs, keeper, hung.append, reach.append)
     for _ in range(20):
@@ -311,3 +313,25 @@ def test_a_keeper_whose_ledger_is_held_waits_shortly_from_then_on(house: House) 
     assert not waiting._waits_shortly
     holder.close()
     waiting.close()
+
+
+def test_a_keeper_without_a_descriptor_left_turns_callers_away(house: House) -> None:
+    """They hear it at once and go directly; else they would wait, and the keeper would turn round for ever."""
+    inbox, caller = SocketInbox(house.keeper), socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    usual = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, usual[1]))
+    try:
+        caller.connect(str(house.keeper / "keeper.sock"))
+        caller.settimeout(5)
+        inbox.collect(1.0)
+        assert caller.recv(1) == b""
+        assert inbox.collect(0.0) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, usual)
+    caller.close()
+    later = house.client()
+    assert later.tell(Operation("h_1", "happened", {}))
+    assert [request.operation.id for request in wait_until(lambda: inbox.collect(0.1))] == ["h_1"]
+    inbox.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 import selectors
@@ -140,6 +141,7 @@ class SocketInbox:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         self._lock = _locked(folder / "lock", lock_seconds)
+        self._spare = os.open(os.devnull, os.O_RDONLY)
         self.selector = selectors.DefaultSelector()
         self.connections: dict[str, _Connection] = {}
         self.listener = self._listen(folder)
@@ -155,12 +157,23 @@ class SocketInbox:
         return listener
 
     def _accept(self, events: int) -> list[Request]:
-        with contextlib.suppress(OSError):
+        try:
             sock, _ = self.listener.accept()
+        except OSError as fault:
+            if fault.errno in (errno.EMFILE, errno.ENFILE):
+                self._turn_away()
+        else:
             sock.setblocking(False)
             connection = _Connection(self, sock)
             self.selector.register(sock, selectors.EVENT_READ, connection.serve)
         return []
+
+    def _turn_away(self) -> None:
+        """No descriptor is left: with the spare one the caller is told so, and writes directly, instead of waiting."""
+        os.close(self._spare)
+        with contextlib.suppress(OSError):
+            self.listener.accept()[0].close()
+        self._spare = os.open(os.devnull, os.O_RDONLY)
 
     def collect(self, seconds: float) -> list[Request]:
         """The operations that have arrived; waits at most that long for the first."""
@@ -194,6 +207,7 @@ class SocketInbox:
             else:
                 key.fileobj.close()  # type: ignore[attr-defined]
         self.selector.close()
+        os.close(self._spare)
         os.close(self._lock)
 
 

@@ -184,7 +184,7 @@ def _degraded(config: Config, serving: Serving) -> Iterator[str]:
 
 def _broken(member: dict[str, Any]) -> str:
     if member["broken"].startswith(RESTS):
-        return f"spooler {member['pid']} {member['broken']}"
+        return f"spooler {member['pid']} rests: {member['broken'].removeprefix(RESTS)}"
     last = member["broken"].strip().splitlines()[-1]
     goes_on = "goes on with the code that it had" if member["runner_pid"] else "runs nothing"
     return f"the runner of spooler {member['pid']} cannot import the app ({last}); the spooler {goes_on}"
