@@ -194,8 +194,8 @@ def test_a_worker_whose_sockets_the_app_has_closed_is_replaced(standing: Instanc
     with pytest.raises(ConnectionError):
         standing.get("/close_everything")
     (told,) = standing.until(lambda: standing.said("worker_deaf"))
-    standing.until(lambda: len(standing.processes().workers) == len(before) and standing.answers())
-    assert set(before) - set(standing.processes().workers) == {told["pid"]}
+    standing.until(lambda: set(before) - set(standing.processes().workers) == {told["pid"]})
+    standing.until(standing.answers)
     works(standing)
     assert standing.query("SELECT 1 FROM delivery WHERE id = ?", accepted)
 
