@@ -164,6 +164,13 @@ def test_a_function_that_fails_is_told_and_the_fallback_given(house: House, func
     assert why in facts["why"]
 
 
+def test_a_fixed_answer_that_is_none_is_told_and_left_out(house: House) -> None:
+    """Where nobody has typed `webspool check`: the webhook is stored, so that the usual answer is right."""
+    assert house.ask(Answer(status=500), answer_fallback=None) is None
+    ((happening, facts),) = house.told
+    assert (happening, "the status is 500" in facts["why"]) == ("answer_failed", True)
+
+
 def test_the_guard_spans_the_call_and_a_little_more() -> None:
     """Where the engine has one; it is let go when the function has ended."""
     spans: list[Any] = []

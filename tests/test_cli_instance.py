@@ -260,6 +260,21 @@ def test_an_app_that_imports_uwsgi_passes_the_check(instance):
     assert webspool("check", cwd=instance).returncode == 0
 
 
+def test_check_reads_conditions_and_tells_what_goes_by_addresses(instance):
+    """A condition that cannot be read is a fault; a list of addresses without a word on proxies only a note."""
+    add = "\nfrom webspool import when\n"
+    add += 'hooks.add(Source("fenced", verify="none", allow=["192.0.2.0/24"], on={"*": %s}))\n'
+    app = (instance / "app.py").read_text()
+    (instance / "app.py").write_text(app + add % "when('n == `1`', tasks.deploy)")
+    told = webspool("check", "--verbose", cwd=instance)
+    assert (told.returncode, "tasks deploy" in told.stdout) == (0, True)
+    assert "note: allow= of the source fenced: goes by the connection's address" in told.stdout
+    assert "note:" not in webspool("check", cwd=instance, WEBSPOOL_TRUSTED_PROXIES="1").stdout
+    (instance / "app.py").write_text(app + add % "when('n == ', tasks.deploy)")
+    told = webspool("check", cwd=instance)
+    assert (told.returncode, "character 6 on: it ends too soon" in told.stderr) == (1, True)
+
+
 def test_a_verbose_check_describes_the_sources_without_secrets(instance):
     """The key in a path is never printed."""
     told = webspool("check", "--verbose", cwd=instance).stdout

@@ -217,6 +217,20 @@ def test_a_source_that_the_operator_has_closed_is_503_and_the_sender_tries_again
     assert list(desk.bodies.iterdir()) == []
 
 
+def test_how_long_a_source_is_kept_is_said_once_it_has_been_heard(desk):
+    """With the first webhook that this process has stored; a duplicate's was not looked at, a failed one's neither."""
+    kept = Source("kept", verify="none", keep_days=7, keep_body_days=1)
+    desk.ledger.gone = True
+    desk.post(kept)
+    desk.ledger.gone, desk.ledger.says = False, {"status": "duplicate", "delivery": "d_first"}
+    desk.post(kept)
+    desk.ledger.says = {}
+    desk.post(kept)
+    assert [each.arguments.get("keep") for each in desk.ledger.called] == [[7, 1]] * 3
+    desk.post(kept)
+    assert "keep" not in desk.accepted
+
+
 def test_two_equal_webhooks_are_two_deliveries_with_their_own_ids(desk):
     """Nothing of one is left over in the other, though routing is computed once."""
     for _ in range(2):

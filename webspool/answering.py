@@ -40,12 +40,16 @@ class Answerer:
 
     def answer(self, source: Source, delivery: Delivery) -> Answer | None:
         """What the sender is to hear; None: what it always hears. Never raises, never takes longer than its time."""
-        if not callable(source.answer):
-            return None if source.answer is None else answer_of(source.answer)
-        found = self._asked(source, delivery)
-        if found is None and source.answer_fallback is not None:
-            return answer_of(source.answer_fallback)
-        return found
+        found = self._asked(source, delivery) if callable(source.answer) else source.answer
+        return self._checked(source, delivery, source.answer_fallback if found is None else found)
+
+    def _checked(self, source: Source, delivery: Delivery, found: Answer | None) -> Answer | None:
+        """A fixed one may be a fault that nobody has looked at: `webspool check` does."""
+        try:
+            return None if found is None else answer_of(found)
+        except ValueError as fault:
+            self._say("answer_failed", source=source.name, delivery=delivery.id, why=str(fault))
+            return None
 
     def _asked(self, source: Source, delivery: Delivery) -> Answer | None:
         if self._stuck() >= MOST_STUCK:

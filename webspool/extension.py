@@ -156,6 +156,17 @@ class Webspool:
                 ]
         return found
 
+    def hints(self) -> list[str]:
+        """What is no fault and yet may not be meant, a sentence each."""
+        by_address = [f"allow= of the source {each.name}" for each in self.sources.values() if each.allow]
+        by_address += ["WEBSPOOL_RATE_PER_ADDRESS"] if self.config.rate_per_address else []
+        if not by_address or self.config.trusted_proxies:
+            return []
+        return [
+            f"{', '.join(by_address)}: goes by the connection's address, and behind a proxy, a tunnel or NAT everybody "
+            "has the same; WEBSPOOL_TRUSTED_PROXIES=1 believes the one that a proxy tells"
+        ]
+
     def counts(self) -> dict[str, int]:
         """How many jobs there are in each state."""
         counted: dict[str, int] = standing.status(self.config)["jobs"]

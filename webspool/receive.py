@@ -235,7 +235,8 @@ class Receiver:
             answer = self._store(delivery, arguments, request.body)
         except (LedgerUnavailable, LedgerRefused) as fault:
             return self._unavailable(source, fault)
-        self._retention_told.add(source)
+        if answer["delivery"] == delivery:
+            self._retention_told.add(source)
         if answer["status"] == "refused":
             return self.refuse(source, "source_paused", request, remote, wait=PAUSED_RETRY_AFTER_SECONDS)
         self._tell_stored(source, event_type, answer)

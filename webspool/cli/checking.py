@@ -26,6 +26,7 @@ from webspool.ledger.sockets import held_alone
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.processes import Identity
 from webspool.release import Release, drop, make_current, take
+from webspool.routing import flat
 
 PACKAGE = Path(__file__).parent.parent
 RENEWING_SECONDS = 30.0
@@ -60,7 +61,7 @@ def check(verbose: bool, force: bool, server: bool, release: int | None) -> None
         faults += _renew_ledger(config)
     if fresh is not None:
         drop(fresh) if faults else make_current(config.directory, fresh)
-    _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), _summary(hooks)])
+    _end(faults, [] if hooks is None else [*(_described(hooks) if verbose else ()), *_hints(hooks), _summary(hooks)])
 
 
 def _renew_ledger(config: Config) -> Iterable[str]:
@@ -264,15 +265,15 @@ def _sources(hooks: Any) -> list[Any]:
 def _described(hooks: Any) -> Iterable[str]:
     for source in _sources(hooks):
         verify = source.verify if isinstance(source.verify, str) else "own scheme"
-        tasks = {name for starts in source.on.values() for name in _names(starts)}
+        tasks = {task.name for task, _ in flat(source.on.values())}
         yield (
             f"source {source.name}: {source.path}, verify {verify}, "
             f"{_count(len(source.secrets), 'secret')}, tasks {', '.join(sorted(tasks)) or 'none'}"
         )
 
 
-def _names(starts: Any) -> Iterable[str]:
-    return [task.name for task in (starts if isinstance(starts, list | tuple) else [starts])]
+def _hints(hooks: Any) -> Iterable[str]:
+    return (f"note: {hint}" for hint in hooks.hints())
 
 
 def _summary(hooks: Any) -> str:
