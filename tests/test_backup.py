@@ -157,10 +157,12 @@ def test_a_restore_that_was_cut_off_lets_nobody_begin_an_empty_ledger(furnished:
     assert furnished.webspool("backup", kept).exit_code == 0
     pid = os.fork()
     if pid == 0:
-        shutil.rmtree = os.rename = lambda *_: os._exit(9)  # type: ignore[assignment]
-        Path.replace = lambda *_: os._exit(9)  # type: ignore[assignment, method-assign]
-        put_back(furnished.config, tmp_path / "kept")
-        os._exit(0)
+        try:
+            shutil.rmtree = os.rename = lambda *_: os._exit(9)  # type: ignore[assignment]
+            Path.replace = lambda *_: os._exit(9)  # type: ignore[assignment, method-assign]
+            put_back(furnished.config, tmp_path / "kept")
+        finally:
+            os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
     with pytest.raises(LedgerRefused, match=f"type it again: webspool restore {kept}"):
         Database(furnished.config.ledger_path)

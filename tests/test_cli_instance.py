@@ -303,7 +303,7 @@ def test_an_application_factory_is_checked_and_served(instance):
 def test_ini_prints_what_uwsgi_reads(instance):
     """Numbers and paths come from the configuration; nothing in it is a secret."""
     told = webspool("ini", cwd=instance)
-    parsed = configparser.ConfigParser(interpolation=None)
+    parsed = configparser.ConfigParser(interpolation=None, strict=False)
     parsed.read_string(told.stdout)
     options = dict(parsed["uwsgi"])
     assert options["http-socket"] == bound(instance)

@@ -73,10 +73,11 @@ class Webspool:
             self._route(app, source)
         door = Door(app, self.source_at, self.receive)
         door.hang()
+        if self.engine.in_process:
+            serve_beside(app, self)
         dashboard.mount(app, self)
         self.engine.attach(app)
         if self.engine.in_process:
-            serve_beside(app, self)
             tell_when_serving()
             door.do_first(self._begin_at_request)
 

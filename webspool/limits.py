@@ -10,7 +10,6 @@ import hashlib
 import mmap
 import os
 import struct
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,8 +20,10 @@ from webspool.addresses import network_of
 from webspool.rates import Rate
 from webspool.telemetry import Say
 
-if sys.platform != "win32":
+try:
     import fcntl
+except ImportError:  # Windows: there one process serves
+    fcntl = None  # type: ignore[assignment]
 
 HEAD = 32
 MAGIC = b"webspool limits1"
@@ -100,7 +101,7 @@ class Meter:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Held for microseconds; a process that was stopped in there must not stop all others. Raises OSError."""
-        if sys.platform == "win32":  # there one process serves
+        if fcntl is None:
             yield
             return
         give_up = time.monotonic() + LOCK_SECONDS

@@ -78,7 +78,7 @@ def entered(path: Path) -> Entry | None:
     try:
         known = json.loads(path.read_text())
         identity = Identity(known["boot"], known["pid"], known["start"])
-        return Entry(identity, known["since"] + 0.0, known["began_at_monotonic"] + 0.0, known.get("viewers", 0))
+        return Entry(identity, known["since"] + 0.0, known.get("began_at_monotonic", 0.0), known.get("viewers", 0))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
