@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -54,14 +55,23 @@ def a_disk_that_fills_up(run: Run) -> None:
 @contextmanager
 def _small_disk(folder: Path) -> Iterator[Path]:
     """Mounted for the block; what is on it then is there afterwards too, for the checker."""
-    kept = folder.with_name("kept")
-    with tmpfs(folder, f"size={DISK}", "nr_inodes=4000") as disk:
+    with _for_the_checker(folder), tmpfs(folder, f"size={DISK}", "nr_inodes=4000") as disk:
         try:
             yield disk
         finally:
-            shutil.copytree(folder, kept, symlinks=True, ignore=_no_files)
+            _keep(folder)
+
+
+def _keep(folder: Path) -> None:
+    shutil.copytree(folder, folder.with_name("kept"), symlinks=True, ignore=_no_files)
+
+
+@contextmanager
+def _for_the_checker(folder: Path) -> Iterator[None]:
+    """What was kept takes the place of the folder that is no longer mounted."""
+    yield
     folder.rmdir()
-    kept.rename(folder)
+    folder.with_name("kept").rename(folder)
 
 
 def _no_files(folder: str, names: list[str]) -> list[str]:
@@ -96,9 +106,17 @@ def _crowded(disk: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def _told(run: Run, condition: Callable[[], bool], what: str) -> None:
-    give_up = time.monotonic() + 10
-    while not condition():
+def _holds(condition: Callable[[], bool]) -> bool:
+    """Whether it does now; what cannot be asked does not."""
+    try:
+        return condition()
+    except OSError:
+        return False
+
+
+def _told(run: Run, condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    give_up = time.monotonic() + seconds
+    while not _holds(condition):
         if time.monotonic() > give_up:
             run.breach(f"{what}: webspool did not tell it in log and status")
             return
@@ -138,22 +156,29 @@ def a_disk_that_turns_read_only(run: Run) -> None:
     image = run.folder / "image"
     if not _made(image, disk):
         raise NotHere("no ext4 can be mounted from a file")
-    try:
-        with run.serving(WEBSPOOL_MIN_FREE_BYTES="0") as house, run.load(per_second=40):
-            time.sleep(max(1.0, run.seconds / 3))
-            began = time.monotonic()
-            with run.harming("read-only", "disk"):
-                _trigger(disk)
-                _told(run, lambda: house.instance.get("/readyz").status == 503, "a read-only disk (/readyz)")
-                time.sleep(max(2.0, run.seconds / 3))
-                answers_in_time(run, began)
-                house.restart_seconds = 20.0
-                run.kill("master")
-                _mended(image, disk)
-                house.restart_seconds = 0.5
-            time.sleep(25)
-    finally:
-        unmount(disk)
+    with _for_the_checker(disk):
+        try:
+            _turn_read_only(run, image, disk)
+            _keep(disk)
+        finally:
+            unmount(disk)
+
+
+def _turn_read_only(run: Run, image: Path, disk: Path) -> None:
+    with run.serving(WEBSPOOL_MIN_FREE_BYTES="0") as house, run.load(per_second=40):
+        os.sync()  # the instance's own files: nobody has flushed those
+        time.sleep(max(1.0, run.seconds / 3))
+        began = time.monotonic()
+        with run.harming("read-only", "disk"):
+            _trigger(disk)
+            _told(run, lambda: house.instance.get("/readyz").status == 503, "a read-only disk (/readyz)")
+            time.sleep(max(2.0, run.seconds / 3))
+            answers_in_time(run, began)
+            house.restart_seconds = 5.0
+            run.kill("master")
+            _mended(image, disk)
+            house.restart_seconds = 0.5
+            _told(run, house.instance.answers, "a disk that works again", 20.0)
 
 
 def _made(image: Path, disk: Path) -> bool:

@@ -10,6 +10,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -219,7 +220,12 @@ def meddle_view():
     return {"meddled": True}
 
 
-ROUTES = {"/meddle": meddle_view}
+def close_view():
+    meddle()
+    os.closerange(3, 1024)
+
+
+ROUTES = {"/meddle": meddle_view, "/close": close_view}
 '''
 
 
@@ -237,11 +243,10 @@ def foreign_hands(run: Run) -> None:
         command = [BIN / "webspool", "--instance", house.instance.directory]
         while run.time_left():
             run.kill("keeper")
-            for _ in range(8):
-                try:
-                    house.instance.get("/meddle")
-                except OSError:
-                    continue
+            for path in ["/meddle"] * 8 + ["/close"]:
+                with suppress(OSError):  # who closed its sockets does not answer
+                    house.instance.get(path)
+            run.harmed("closed sockets", "worker")
             for words in (["pause", "--task", "limited"], ["resume", "--task", "limited"], ["status", "--json"]):
                 subprocess.run([*command, *words], capture_output=True, timeout=60)
             time.sleep(run.chance.uniform(0.0, 0.5))
