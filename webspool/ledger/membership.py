@@ -44,9 +44,8 @@ def cut(tx: Transaction, operation: Operation) -> Answer:
 def compare(tx: Transaction, operation: Operation) -> Answer:
     """How the last attempts at these tasks ended in other processes: how many succeeded, how many did not."""
     given = operation.arguments
-    row = tx.one(
-        "ended_elsewhere", process=given["process"], tasks=json.dumps(given["tasks"]), since=tx.now - COMPARED_SECONDS
-    )
+    after = f"a_{int((tx.now - COMPARED_SECONDS) * 1000):012x}"  # ids begin with their time
+    row = tx.one("ended_elsewhere", process=given["process"], tasks=json.dumps(given["tasks"]), after=after)
     succeeded, failed = row or (0, 0)
     return Answer({"succeeded": succeeded or 0, "failed": failed or 0})
 

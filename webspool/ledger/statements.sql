@@ -273,9 +273,9 @@ DELETE FROM delivery WHERE id = :id AND NOT EXISTS (SELECT 1 FROM job WHERE job.
 
 -- name: ended_elsewhere
 SELECT sum(last.outcome = 'succeeded'), sum(last.outcome IN ('failed', 'interrupted', 'timed_out')) FROM (
-    SELECT job, process, outcome, ended_at FROM attempt ORDER BY id DESC LIMIT 2000) AS last
-JOIN job ON job.id = last.job
-WHERE last.ended_at > :since AND last.process <> :process AND job.task IN (SELECT value FROM json_each(:tasks))
+    SELECT job, process, outcome FROM attempt WHERE id > :after ORDER BY id DESC LIMIT 2000) AS last
+CROSS JOIN job ON job.id = last.job
+WHERE last.process <> :process AND job.task IN (SELECT value FROM json_each(:tasks))
 
 -- name: count_happening
 INSERT INTO happening (name, times, first_at, last_at, facts) VALUES (:name, :times, :first_at, :last_at, :facts)
