@@ -278,8 +278,8 @@ def test_check_reads_conditions_and_tells_what_goes_by_addresses(instance):
 def test_a_verbose_check_describes_the_sources_without_secrets(instance):
     """The key in a path is never printed."""
     told = webspool("check", "--verbose", cwd=instance).stdout
-    assert "source webhook: /webhook/<key>, verify key, 1 secret, tasks auto" in told
-    assert "source github: /hooks/github, verify github, 1 secret, tasks deploy" in told
+    assert "source webhook: /webhook/<key>, verify key, 1 secret found, tasks auto" in told
+    assert "source github: /hooks/github, verify github, 1 secret found, tasks deploy" in told
 
 
 def test_an_application_factory_is_checked_and_served(instance):

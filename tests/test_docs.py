@@ -111,6 +111,15 @@ def test_the_openapi_description_is_written_from_the_code() -> None:
     assert (REFERENCE / "openapi.json").read_text() == made["page"]()
 
 
+def test_the_pages_of_senders_that_are_alike_are_written_from_their_texts() -> None:
+    """Type: python docs/make_senders.py"""
+    made = run_path(str(ROOT / "docs" / "make_senders.py"))
+    index = (ROOT / "docs" / "how-to" / "senders" / "README.md").read_text()
+    for page in made["PAGES"]:
+        assert page.file.read_text() == made["text"](page)
+        assert f"({page.file.name})" in index
+
+
 def test_every_page_of_a_sender_names_a_preset_that_is_there() -> None:
     """And its source has no fault, whatever the tasks are."""
     pages = [page for page in (ROOT / "docs" / "how-to" / "senders").glob("*.md") if page.name != "README.md"]

@@ -21,7 +21,7 @@ from webspool.policy import Policy
 from webspool.rates import Rate
 from webspool.receive import INLINE_BYTES, REFUSALS, STATUSES, Away, Receiver, Reply
 from webspool.records import WebhookRequest
-from webspool.redaction import safe_url
+from webspool.redaction import safe_url, shown_text
 from webspool.routing import when
 from webspool.signatures import Scheme, sign
 from webspool.source import Source
@@ -105,6 +105,22 @@ GITHUB = Source("github", verify="github", secrets=[f"literal:{SECRET}"], on={"p
 KEYED = Source("webhook", verify="key", secrets=[f"literal:{KEY}"], path="/webhook/<key>", methods=("GET", "POST"))
 OPEN = Source("open", verify="none", on={"*": audit})
 JSON = {"Content-Type": "application/json; charset=utf-8"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"password": "hunter2", "n": 1}', '{"password": "***", "n": 1}'),
+        ('{"a": {"access_token" : "x\\"y", "b": "token"}}', '{"a": {"access_token" : "***", "b": "token"}}'),
+        ('{"client_secret": 12345}', '{"client_secret": "***"}'),
+        ('{"token": "cut off at the end of what is sho', '{"token": "***"'),
+        ("token=abc&team=T1&api%5Fkey=k%20y&text=", "token=***&team=T1&api%5Fkey=***&text="),
+        ("a = b, password: none", "a = b, password: none"),
+    ],
+)
+def test_a_body_is_shown_without_its_secrets(text, shown):
+    """Fields that are named like one, in JSON and forms; what is stored and what a task gets is whole."""
+    assert shown_text(text) == shown
 
 
 def test_the_same_body_is_a_copy_where_the_source_says_so(desk):

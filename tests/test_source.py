@@ -70,8 +70,8 @@ def test_a_source_stands_at_its_name_unless_told_otherwise():
 
 def test_a_key_is_looked_for_where_the_path_has_room_for_it():
     """Without <key> in the path the key is in the query, or missing."""
-    assert Source("a", verify="key", secrets=["env:K"]).scheme.places == ("query:key",)
-    assert Source("a", verify="key", secrets=["env:K"], path="/a/<key>").scheme.places == ("path", "query:key")
+    assert Source("a", verify="key", secrets=["env:K"]).scheme.places == ("query:key", "query:token")
+    assert Source("a", verify="key", secrets=["env:K"], path="/a/<key>").scheme.reads_path
 
 
 def test_verify_must_be_said():

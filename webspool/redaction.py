@@ -16,8 +16,10 @@ URL_HEADERS = frozenset(
     {"referer", "x-original-url", "x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-envoy-original-path"}
 )
 KEY_FIELDS = frozenset({"key", "sig", "signature", "auth"})
+JSON_FIELD = re.compile(r'("([^"\\\n]{1,100})"\s*:\s*)("(?:[^"\\]|\\.)*"?|-?[0-9][0-9.eE+-]*)')
+FORM_FIELD = re.compile(r"(?m)((?:^|&)([A-Za-z0-9_.%[\]-]{1,100})=)[^&\s\"{}]+")
 HUB_PLACE = "query:hub.verify_token"
-LIKE_A_KEY = re.compile(r"(?<=/)(?=[^/]*[0-9A-Z])[A-Za-z0-9._~%-]{16,}(?=/|$)")
+LIKE_A_KEY = re.compile(r"(?<=/)(?=[^/]*[0-9A-Z])[^/]{16,}(?=/|$)")
 
 
 def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> list[list[str]]:
@@ -39,6 +41,15 @@ def safe_url(url: str, scheme: Scheme | None) -> str:
         return storable(url)
     path, mark, query = url.partition("#")[0].partition("?")
     return storable(_safe_path(path, scheme) + mark + "&".join(_safe_field(pair, scheme) for pair in query.split("&")))
+
+
+def shown_text(text: str) -> str:
+    """A body as it may be shown: values of JSON and form fields that are named like a secret are masked.
+
+    It is for eyes only: what tasks get, and what `--raw` writes, is the body as it came.
+    """
+    text = JSON_FIELD.sub(lambda found: f'{found[1]}"{MASK}"' if _names_a_secret(found[2]) else found[0], text)
+    return FORM_FIELD.sub(lambda found: found[1] + MASK if _names_a_secret(unquote(found[2])) else found[0], text)
 
 
 def storable(text: str) -> str:
@@ -64,7 +75,9 @@ def _header_places(scheme: Scheme | None) -> frozenset[str]:
 def _safe_path(path: str, scheme: Scheme | None) -> str:
     if scheme is None:
         return LIKE_A_KEY.sub(MASK, path)
-    return f"{path.rpartition('/')[0]}/{MASK}" if "path" in scheme.secret_places else path
+    if "path" not in scheme.secret_places:
+        return path
+    return f"{LIKE_A_KEY.sub(MASK, path.rpartition('/')[0])}/{MASK}"  # a stranger may put more behind the key
 
 
 def _safe_field(pair: str, scheme: Scheme | None) -> str:

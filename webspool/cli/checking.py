@@ -268,8 +268,15 @@ def _described(hooks: Any) -> Iterable[str]:
         tasks = {task.name for task, _ in flat(source.on.values())}
         yield (
             f"source {source.name}: {source.path}, verify {verify}, "
-            f"{_count(len(source.secrets), 'secret')}, tasks {', '.join(sorted(tasks)) or 'none'}"
+            f"{_secrets(source)}, tasks {', '.join(sorted(tasks)) or 'none'}"
         )
+
+
+def _secrets(source: Any) -> str:
+    """A source whose secret is missing has a fault, so those that are named here were found."""
+    if not source.secrets:
+        return "waits for its secret" if source.scheme.needs_secret else "no secret"
+    return f"{_count(len(source.secrets), 'secret')} found"
 
 
 def _hints(hooks: Any) -> Iterable[str]:

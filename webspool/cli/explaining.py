@@ -17,7 +17,7 @@ from webspool.config import Config
 from webspool.ledger import reading
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.records import Headers, WebhookRequest
-from webspool.redaction import MASK
+from webspool.redaction import MASK, shown_text
 from webspool.signatures import certificate_wanted
 from webspool.signatures.explanation import Explained, explained, suspicions
 from webspool.source import Source
@@ -135,7 +135,7 @@ def _way(each: Explained) -> dict[str, Any]:
         "signed_template": each.template or None,
         "signed_bytes": None if signed is None else len(signed),
         "signed_sha256": None if signed is None else hashlib.sha256(signed).hexdigest(),
-        "signed_text": None if signed is None else signed[:SHOWN_BYTES].decode("utf-8", "backslashreplace"),
+        "signed_text": None if signed is None else shown_text(signed[:SHOWN_BYTES].decode("utf-8", "backslashreplace")),
         "lacks": list(each.lacks),
         "signed_at": None if each.signed_at is None else reading.rfc3339(each.signed_at),
         "off_seconds": None if each.off_seconds is None else round(each.off_seconds, 3),

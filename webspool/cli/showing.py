@@ -19,6 +19,7 @@ from webspool.config import Config
 from webspool.ledger import reading
 from webspool.ledger.output import Piece, read_pieces
 from webspool.records import FINISHED
+from webspool.redaction import shown_text
 
 FOLLOW_SECONDS = 0.2
 LATE_OUTPUT_SECONDS = 1.0
@@ -264,6 +265,6 @@ def _write_delivery(found: dict[str, Any]) -> None:
 
 
 def _preview(body: bytes) -> str:
-    text = printing.harmless(body[:PREVIEW_BYTES].decode("utf-8", "backslashreplace")).rstrip()
+    text = printing.harmless(shown_text(body[:PREVIEW_BYTES].decode("utf-8", "backslashreplace"))).rstrip()
     rest = len(body) - PREVIEW_BYTES
     return f"{text}\n… {rest} bytes more: --raw" if rest > 0 else text

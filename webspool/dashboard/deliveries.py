@@ -16,7 +16,7 @@ from webspool.dashboard.house import config, house, operator, today
 from webspool.dashboard.words import say
 from webspool.ledger import reading, searching
 from webspool.receive import REFUSALS
-from webspool.redaction import MASK
+from webspool.redaction import MASK, shown_text
 
 blueprint = Blueprint("deliveries", __name__)
 
@@ -93,7 +93,7 @@ def as_curl(found: Mapping[str, Any], base: str) -> str | None:
     for name, value in found["headers"]:
         if name.lower() not in NOT_SENT:
             words += ["-H", f"{name}: {value}"]
-    words += ["--data-binary", text] if text else []
+    words += ["--data-binary", shown_text(text)] if text else []
     return " ".join(shlex.quote(word) for word in words)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from webspool.signatures.scheme import Scheme
 
-KEY_PLACES = ("path", "query:key")
+KEY_PLACES = ("path", "query:key", "query:token")
 WEBHOOK_ID = "header:webhook-id|header:svix-id"
 WEBHOOK_TIME = "header:webhook-timestamp|header:svix-timestamp"
 STANDARD = Scheme(
