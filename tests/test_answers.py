@@ -11,13 +11,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from flask import Flask, current_app
+from flask import Flask, current_app, request
 
 from tests.conditions import wait_until
-from webspool import Answer, Source, Webspool, task
+from webspool import Answer, Source, Webspool, task, when
 from webspool.answering import MOST_STUCK, Answerer
+from webspool.policy import Policy
 from webspool.records import Delivery, Headers
-from webspool.task import TimeLimitExceeded
+from webspool.source import Chosen
+from webspool.task import Task, TimeLimitExceeded
 from webspool.testing import inline, signed_request
 
 DELIVERY = Delivery("d_1", "slack", "POST", "/hooks/slack", Headers({}), 0.0, stored_body=b"{}")
@@ -205,6 +207,18 @@ def test_an_answer_that_cannot_be_given_is_a_fault_of_the_source(settings: dict[
     """Before anything starts."""
     (fault,) = Source("slack", verify="none", **settings).faults()
     assert hint in fault
+
+
+def test_conditions_that_are_late_start_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a stranger sends may hang a regular expression; those that are quick choose, in the caller's context."""
+    monkeypatch.setattr("webspool.answering.CONDITION_SECONDS", 0.1)
+    made = Task(lambda delivery: None, "made", Policy())
+    slow = house.answerer.chosen(Source("slow", verify="none", on={"*": when(block_in_sleep, made)}), DELIVERY)
+    assert (slow.tasks, slow.failed) == ([], [("all", "they took longer than 0.1 s")])
+    monkeypatch.setattr("webspool.answering.CONDITION_SECONDS", 10.0)
+    with Flask("asked").test_request_context("/a"):
+        source = Source("quick", verify="none", on={"*": when(lambda delivery: request.path == "/a", made)})
+        assert house.answerer.chosen(source, DELIVERY) == Chosen([made], [])
 
 
 # ── in an app ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -1,7 +1,8 @@
-"""Asks a source's function for its answer, within its time: whatever the function does, the sender hears in time."""
+"""Asks a source's functions within their time: whatever they do, the sender hears in time."""
 
 from __future__ import annotations
 
+import contextvars
 import ctypes
 import threading
 import time
@@ -12,12 +13,13 @@ from typing import Any
 
 from webspool.answers import Answer, answer_of
 from webspool.records import Delivery
-from webspool.source import Source
+from webspool.source import Chosen, Source
 from webspool.task import TimeLimitExceeded
 from webspool.telemetry import Say
 
 MOST_STUCK = 8
 GUARD_SECONDS = 5.0
+CONDITION_SECONDS = 2.0
 
 Guard = Callable[[float], AbstractContextManager[None]]
 
@@ -55,21 +57,43 @@ class Answerer:
         if self._stuck() >= MOST_STUCK:
             self._say("answer_late", source=source.name, delivery=delivery.id, seconds=0.0)
             return None
-        asking = _Asking(source.answer, delivery, self._context)
-        begun = time.monotonic()
-        with self._guard(source.answer_seconds + GUARD_SECONDS):
-            asking.start()
-            asking.join(source.answer_seconds)
-        if asking.is_alive():
-            with self._lock:
-                self._late.append(asking)
-            asking.cut()
+        function, begun = source.answer, time.monotonic()
+
+        def ask() -> Answer | None:
+            assert callable(function)
+            with self._context():
+                value = function(delivery)
+            return None if value is None else answer_of(value)
+
+        asking = _Asking(ask)
+        if not self._in_time(asking, source.answer_seconds):
             seconds = round(time.monotonic() - begun, 3)
             self._say("answer_late", source=source.name, delivery=delivery.id, seconds=seconds)
             return None
         if asking.fault is not None:
             self._say("answer_failed", source=source.name, delivery=delivery.id, why=asking.fault)
-        return asking.found
+        found: Answer | None = asking.found
+        return found
+
+    def chosen(self, source: Source, delivery: Delivery) -> Chosen:
+        """What the source's conditions choose, where they call functions; when these are late, nothing."""
+        here = contextvars.copy_context()  # they may look at the request of Flask's
+        asking = _Asking(lambda: here.run(source.chosen, delivery))
+        if self._stuck() < MOST_STUCK and self._in_time(asking, CONDITION_SECONDS) and asking.found is not None:
+            chosen: Chosen = asking.found
+            return chosen
+        return Chosen([], [("all", asking.fault or f"they took longer than {CONDITION_SECONDS:g} s")])
+
+    def _in_time(self, asking: _Asking, seconds: float) -> bool:
+        with self._guard(seconds + GUARD_SECONDS):
+            asking.start()
+            asking.join(seconds)
+        if not asking.is_alive():
+            return True
+        with self._lock:
+            self._late.append(asking)
+        asking.cut()
+        return False
 
     def _stuck(self) -> int:
         with self._lock:
@@ -80,17 +104,15 @@ class Answerer:
 class _Asking(threading.Thread):
     """One function being asked; `found`, or `fault` with its traceback."""
 
-    def __init__(self, function: Any, delivery: Delivery, context: Callable[[], AbstractContextManager[Any]]) -> None:
+    def __init__(self, function: Callable[[], Any]) -> None:
         super().__init__(name="webspool answer", daemon=True)
-        self._function, self._delivery, self._context = function, delivery, context
-        self.found: Answer | None = None
+        self._function = function
+        self.found: Any = None
         self.fault: str | None = None
 
     def run(self) -> None:
         try:
-            with self._context():
-                value = self._function(self._delivery)
-            self.found = None if value is None else answer_of(value)
+            self.found = self._function()
         except BaseException as fault:  # SystemExit and TimeLimitExceeded too: nobody else waits for it
             self.fault = "".join(traceback.format_exception(fault)[-8:])
 

@@ -29,7 +29,7 @@ from webspool.records import Delivery, WebhookRequest, delivery_of, new_id
 from webspool.redaction import safe_headers, safe_url, storable
 from webspool.signatures import Answer as Greeting
 from webspool.signatures import Verdict
-from webspool.source import Source
+from webspool.source import Chosen, Source
 from webspool.task import Task
 from webspool.telemetry import Say
 from webspool.verifier import Verifier
@@ -250,12 +250,18 @@ class Receiver:
         self, source: Source, delivery: str, arguments: dict[str, Any], request: WebhookRequest
     ) -> list[dict[str, Any]]:
         if source.conditional:
-            planned, failed = plan_of(source, delivery_of(delivery, arguments, request.body))
-            for condition, fault in failed:
+            chosen = self._chosen(source, delivery_of(delivery, arguments, request.body))
+            planned = tuple(_planned(task) for task in chosen.tasks)
+            for condition, fault in chosen.failed:
                 self.say("condition_failed", source=source.name, delivery=delivery, condition=condition, fault=fault)
         else:
             planned = plan(source, arguments["event_type"])
         return [{"id": new_id("j")} | job for job in planned]
+
+    def _chosen(self, source: Source, delivery: Delivery) -> Chosen:
+        if self.answerer is not None and source.calls_code:
+            return self.answerer.chosen(source, delivery)
+        return source.chosen(delivery)
 
     def _type_of(self, source: Source, request: WebhookRequest, verdict: Verdict) -> str | None:
         named = verdict.event_type
