@@ -10,7 +10,9 @@ import flask
 import flask.views
 
 import webspool
+import webspool.extension
 import webspool.ledger.sockets
+import webspool.loading
 import webspool.perform
 import webspool.runner
 
