@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from chaos.model.life import FINAL, Life, State, renamed
+from chaos.model.life import FINAL, Life
+from chaos.model.state import State, renamed
 
 Law = Callable[[Life, State], bool]
 

@@ -6,7 +6,8 @@ a scene of its own, and a third has the whole way.
 
 from __future__ import annotations
 
-from chaos.model.life import Disk, Life, Spooler, State
+from chaos.model.life import Life
+from chaos.model.state import Disk, Spooler, State
 
 QUEUED = Disk(deliveries=1, job="queued")
 

@@ -51,9 +51,7 @@ def recording(folder: Path, root: Path) -> dict[str, str]:
 
 def journal(path: Path) -> Iterator[Line]:
     """The journal's lines, in the order in which they were written."""
-    data, at = path.read_bytes(), 0
-    while at < len(data):
-        what, nanoseconds, file, offset, m, n = HEAD.unpack_from(data, at)
-        at += HEAD.size
-        yield Line(what.decode(), nanoseconds / 1e9, file, offset, data[at : at + m], data[at + m : at + m + n])
-        at += m + n
+    with path.open("rb") as file:
+        while head := file.read(HEAD.size):
+            what, nanoseconds, number, offset, m, n = HEAD.unpack(head)
+            yield Line(what.decode(), nanoseconds / 1e9, number, offset, file.read(m), file.read(n))

@@ -10,19 +10,18 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from chaos.power.disk import Disk, Left, all_left, nothing_left, some_left
-from chaos.power.recorder import Line, journal, recording
+from chaos.power.recorder import journal, recording
 from chaos.row import row
 from chaos.run import Run
 
 CUTS, STARTS = 60, 4
+RECORDED_SECONDS = 60.0
 Found = dict[str, Any]
 
 
@@ -39,47 +38,41 @@ def power_loss(run: Run) -> Found:
 
 def cut(run: Run, cuts: int, starts: int) -> Found:
     """Record a run, and cut the power at so many moments of it."""
-    lines, before = recorded(run)
-    moments = chosen(run, lines, cuts)
+    disk = recorded(run)
+    moments = chosen(run, cuts)
     starting = set(run.chance.sample(moments, min(starts, len(moments))))
     outcomes: list[Found] = []
     looked_at = 0
-    for moment, disk in at_moments(before, lines, moments):
+    for number, line in enumerate(journal(run.folder / "journal")):
+        disk.do(line)
+        if number not in moments:
+            continue
         for left in (nothing_left(), some_left(run.chance), some_left(run.chance), all_left()):
-            run.breaches += wrong_with(run, disk, left, lines[moment].at)
+            run.breaches += wrong_with(run, disk, left, line.at)
             looked_at += 1
-        if moment in starting:
+        if number in starting:
             left = nothing_left() if len(outcomes) % 2 == 0 else some_left(run.chance)
-            outcomes.append(started_again(run, disk, left, lines[moment].at))
+            outcomes.append(started_again(run, disk, left, line.at))
     return summed(run, outcomes) | {"disks looked at": looked_at}
 
 
-def recorded(run: Run) -> tuple[list[Line], Disk]:
-    """A run under load, from an instance's first start on: what was done to its files, and how they were before."""
+def recorded(run: Run) -> Disk:
+    """A run under load, from an instance's first start on; returns its files as they were before."""
     instance = run.prepare()
-    before = Disk(instance)
+    before, until = Disk(instance), min(run.seconds, RECORDED_SECONDS)
     with run.serving(environ=recording(run.folder, instance)), run.load(per_second=40):
-        while run.time_left():
-            time.sleep(0.1)
-    return list(journal(run.folder / "journal")), before
+        time.sleep(until)
+    return before
 
 
-def chosen(run: Run, lines: list[Line], count: int) -> list[int]:
-    """Moments spread over the recording: right after a flush, and anywhere else."""
+def chosen(run: Run, count: int) -> list[int]:
+    """The numbers of lines after which the power is cut: half of them flushes, half of them any."""
     first_ack = min(line["at"] for line in run.sent() if line["status"] == 202)
-    begin = next(number for number, line in enumerate(lines) if line.at > first_ack - 1.0)
-    flushes = [number for number, line in enumerate(lines) if line.what in "fd" and number >= begin]
+    lines = [(number, line.what, line.at) for number, line in enumerate(journal(run.folder / "journal"))]
+    later = [(number, what) for number, what, at in lines if at > first_ack - 1.0]
+    flushes = [number for number, what in later if what in "fd"]
     found = run.chance.sample(flushes, min(count // 2, len(flushes)))
-    return sorted({*found, *(run.chance.randrange(begin, len(lines)) for _ in range(count - len(found)))})
-
-
-def at_moments(disk: Disk, lines: list[Line], moments: list[int]) -> Iterator[tuple[int, Disk]]:
-    """The disk as it is when the line of each of these numbers has been done."""
-    rest, done = iter(lines), 0
-    for moment in moments:
-        disk.play(islice(rest, moment + 1 - done))
-        done = moment + 1
-        yield moment, disk
+    return sorted({*found, *(run.chance.choice(later)[0] for _ in range(count - len(found)))})
 
 
 def wrong_with(run: Run, disk: Disk, left: Left, at: float) -> list[str]:
