@@ -9,10 +9,18 @@ from pathlib import Path
 import pytest
 
 from bench import compare as comparing
+from bench.alone import gaps
+from bench.filled import Filling, Size
+from bench.flat import pruning
+from bench.lists import config_of, questions
 from bench.noise import Noise
 from bench.peers import PEERS, Peer
+from bench.stacks import Run
 from bench.tables import COLUMNS, printed
 from tests.instances import runs
+from webspool.ledger import reading
+from webspool.ledger.reading import Filters
+from webspool.records import State
 
 STILL = Noise(spread=1.05, others=0.01, stolen=0.0, load=0.2)
 MACHINE = {
@@ -107,3 +115,25 @@ def test_a_busy_machine_is_told_first_and_no_ratio_is(noise: Noise) -> None:
     assert text.startswith("THIS MACHINE WAS NOT STILL")
     assert "3.00" not in text
     assert "Ratios are not told" in text
+
+
+def test_a_filled_ledger_is_one_and_answers_every_question_of_the_bench(tmp_path: Path) -> None:
+    """As many of each as was asked for, in a ledger that webspool reads and prunes."""
+    ledger = tmp_path / "ledger.db"
+    Filling(ledger, Size(finished=600, later=40, dead=6)).fill()
+    config = config_of(ledger, tmp_path / "reading")
+    counted = reading.status(config)["jobs"]
+    assert (counted["succeeded"], counted["scheduled"], counted["dead"]) == (600, 40, 6)
+    for state in (State.SUCCEEDED, State.SCHEDULED, State.DEAD):
+        assert len(reading.jobs(config, Filters(states=(state,), limit=1000))) == counted[state]
+    for question in questions(config).values():
+        question()
+    assert sum(map(len, reading.deliveries(config, Filters(source="rare")))) > 0
+    bitten = pruning(ledger)
+    assert 0 < bitten["gone"] < 2 * 606
+
+
+def test_a_gap_lies_between_two_runs_of_one_process() -> None:
+    """Runs of others in between count for nothing."""
+    runs = [Run(0, 1.0, 2.0, 7), Run(0, 1.5, 3.0, 8), Run(0, 2.5, 4.0, 7), Run(0, 3.1, 3.2, 8)]
+    assert gaps(runs) == pytest.approx([0.5, 0.1])
