@@ -87,7 +87,7 @@ def shares(stack: Stack) -> dict[str, float]:
 
 def kinds(stack: Stack) -> dict[int, str]:
     """What each process of an instance of webspool's is: who spools and runs is in the ledger, the rest are workers."""
-    config = load(stack.directory, {})
+    config = load(stack.directory, stack.environ)
     wait_for(lambda: reading.serving(config).spoolers == config.spoolers, 30, "the spoolers")
     members = reading.serving(config).members
     found = dict.fromkeys(stack.pids(), "worker") | {stack.process.pid: "master"}

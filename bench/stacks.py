@@ -71,7 +71,7 @@ class Stack:
         self._forgotten = 0
         self._write_files()
         front, *others = self.peer.commands
-        self._environ = {**os.environ, "PATH": PATH, **environ}
+        self.environ = {**os.environ, "PATH": PATH, **environ}
         self.processes: list[subprocess.Popen[bytes]] = []
         try:
             for command in (*others, front):
@@ -104,7 +104,7 @@ class Stack:
                 subprocess.Popen(
                     [self._filled(word) for word in command],
                     cwd=self.directory,
-                    env=self._environ,
+                    env=self.environ,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

@@ -17,6 +17,8 @@ KINDS = ("header", "query", "body", "other")
 FORM = "application/x-www-form-urlencoded"
 MAX_FIELDS = 10_000
 LARGE_BYTES = 1 << 20
+LISTS_AND_MARKS = (b"[", b"\xef", b"\xff", b"\xfe", b"\0")
+"""How JSON begins that is no object in plain UTF-8: a list, or the mark of another encoding."""
 
 
 def bare(place: str) -> str:
@@ -86,8 +88,11 @@ class Reading:
         """What the body says; of a large one as much as this path leads to."""
         step, body = path.partition(".")[0], self.request.body
         small = self._parsed or len(body) <= LARGE_BYTES or "Content-Encoding" in self.request.headers
-        if small or step == "*" or is_form(self.request) or not body[:64].lstrip().startswith(b"{"):
+        if small or step == "*" or is_form(self.request):
             return self.document
+        lead = body[:64].lstrip()[:1]
+        if lead != b"{":
+            return self.document if lead in LISTS_AND_MARKS else None
         try:
             return {step: field_of_json(body, step, "the webhook")}
         except UnparsableBody:
