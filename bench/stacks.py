@@ -71,7 +71,8 @@ class Stack:
         self._forgotten = 0
         self._write_files()
         front, *others = self.peer.commands
-        self.environ = {**os.environ, "PATH": PATH, **environ}
+        own_first = os.pathsep.join(filter(None, (str(directory), os.environ.get("PYTHONPATH"))))
+        self.environ = {**os.environ, "PATH": PATH, "PYTHONPATH": own_first, **environ}
         self.processes: list[subprocess.Popen[bytes]] = []
         try:
             for command in (*others, front):
