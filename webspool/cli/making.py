@@ -81,10 +81,11 @@ def first_steps() -> None:
     config = load(directory)
     click.echo(f"webspool will listen at {config.address.url or config.address}")
     if config.address.url:
-        click.echo(f"  the page:     {config.address.url}/")
+        click.echo(f"  the page:      {config.address.url}/")
+        click.echo(f"  the dashboard: {config.address.url}/dashboard/{f'   password: {config.password}' if made else ''}")
     click.echo(f"  try, in another terminal:\n    {_curl(config, made)}")
     if made:
-        click.echo("  .env was written, with this key and the other secrets; the key is shown this once.")
+        click.echo("  .env was written, with these and the other secrets; key and password are shown this once.")
 
 
 def _curl(config: Config, show_key: bool) -> str:
