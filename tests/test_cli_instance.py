@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from webspool.config import load
+
 BIN = Path(sys.executable).parent
 START_SECONDS = 20.0
 
@@ -198,11 +200,15 @@ def test_first_steps_shows_the_key_once(tmp_path):
     directory = set_up(tmp_path / "i")
     (directory / ".env").unlink()
     first = webspool("first-steps", cwd=directory).stdout
+    password = load(directory, {}).password
+    assert f"/dashboard/   password: {password}" in first
     key = next(line for line in (directory / ".env").read_text().splitlines() if "WEBHOOK_KEY" in line).partition("=")[
         2
     ]
     assert f"/webhook/{key}" in first
     again = webspool("first-steps", cwd=directory).stdout
+    assert "/dashboard/" in again
+    assert str(password) not in again
     assert key not in again
     assert "/webhook/$(sed" in again
 

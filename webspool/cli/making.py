@@ -82,7 +82,8 @@ def first_steps() -> None:
     click.echo(f"webspool will listen at {config.address.url or config.address}")
     if config.address.url:
         click.echo(f"  the page:      {config.address.url}/")
-        click.echo(f"  the dashboard: {config.address.url}/dashboard/{f'   password: {config.password}' if made else ''}")
+        shown = f"   password: {config.password}" if made else ""
+        click.echo(f"  the dashboard: {config.address.url}/dashboard/{shown}")
     click.echo(f"  try, in another terminal:\n    {_curl(config, made)}")
     if made:
         click.echo("  .env was written, with these and the other secrets; key and password are shown this once.")
