@@ -1,5 +1,6 @@
 """The configuration: what is read, what wins, and that every fault is told at once."""
 
+import base64
 import os
 import stat
 from pathlib import Path
@@ -231,7 +232,10 @@ def test_no_secret_stands_in_the_configuration_as_text(tmp_path):
     """A configuration may be logged."""
     given = {setting.key: "hunter2" for setting in SETTINGS if setting.secret}
     given |= {"WEBSPOOL_DATABASE_URL": "sqlite:///hunter2", "WEBSPOOL_ALERT_URLS": "x://hunter2", "OTHER": "hunter2"}
-    assert "hunter2" not in repr(load(tmp_path, given))
+    given["WEBSPOOL_ENCRYPTION_KEY"] = key = "hunter22" * 5 + "hun"
+    told = repr(load(tmp_path, given))
+    assert "hunter2" not in told
+    assert repr(base64.b64decode(key + "=")) not in told
 
 
 def test_every_setting_is_a_field_of_the_configuration(tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -23,6 +25,8 @@ ENGINES = ("auto", "spool", "local", "inline")
 LONGEST_SOCKET_PATH = 107
 LIVE_SOCKET = "var/live.sock"
 """Below the instance's directory, in which its processes work: so it stays short, however long that path is."""
+KEY_BYTES = 32
+NEW_KEY_HINT = "make one: python3 -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())'"
 REFERENCE_HINT = "write env:NAME, file:PATH, credential:NAME, or literal:... for a try"
 
 
@@ -92,6 +96,7 @@ class Config:
     password: str | None = field(repr=False)
     metrics_token: str | None = field(repr=False)
     webhook_key: str | None = field(repr=False)
+    encryption_key: tuple[bytes, ...] = field(repr=False)
     alert_urls: tuple[str, ...] = field(repr=False)
     environ: Mapping[str, str] = field(repr=False, compare=False)
 
@@ -328,6 +333,19 @@ def _path_segment(text: str) -> str:
     return text
 
 
+def _keys(text: str) -> tuple[bytes, ...]:
+    found = []
+    for each in text.split():
+        try:
+            key = base64.urlsafe_b64decode(each.replace("+", "-").replace("/", "_") + "=" * (-len(each) % 4))
+        except (binascii.Error, ValueError):
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"each key is {KEY_BYTES} bytes in base64, with a space between several; {NEW_KEY_HINT}")
+        found.append(key)
+    return tuple(found)
+
+
 def _urls(text: str) -> tuple[str, ...]:
     strange = [each.partition(":")[0] for each in text.split() if "://" not in each]
     if strange:
@@ -390,5 +408,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WEBSPOOL_PASSWORD", str, None, "The dashboard's password.", secret=True),
     Setting("WEBSPOOL_METRICS_TOKEN", str, None, "The bearer token of /metrics.", secret=True),
     Setting("WEBSPOOL_WEBHOOK_KEY", _path_segment, None, "The key in /webhook/<key>.", secret=True),
+    Setting("WEBSPOOL_ENCRYPTION_KEY", _keys, (), "Encrypts bodies of sources with encrypt=True.", secret=True),
     Setting("WEBSPOOL_ALERT_URLS", _urls, (), "Where alerts go: URLs with a space between them.", secret=True),
 )

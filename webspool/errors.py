@@ -53,6 +53,13 @@ class NoInstance(WebspoolError):
     task: str
 
 
+class BodySealed(WebspoolError):
+    """The body of {id} is encrypted and cannot be handled: {why}."""
+
+    id: str
+    why: str
+
+
 class UnparsableBody(WebspoolError, ValueError):
     """The body of {delivery} is not readable as {kind}: {why}."""
 

@@ -18,7 +18,7 @@ from webspool import dashboard, engines
 from webspool.addresses import client_of
 from webspool.alerts.watch import Watch
 from webspool.answering import Answerer
-from webspool.config import Config, load, make_env
+from webspool.config import NEW_KEY_HINT, Config, load, make_env
 from webspool.disk import Disk
 from webspool.door import Door, Rest, answered, endpoint_of, json_line
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
@@ -36,6 +36,7 @@ from webspool.perform import Performer, Post, Runner
 from webspool.processes import Identity
 from webspool.receive import Away, Receiver, Reply, problem
 from webspool.records import new_id
+from webspool.sealing import use_keys
 from webspool.source import METHODS, Source
 from webspool.task import SpoolRequest, as_json, registry
 from webspool.telemetry import Say, teller
@@ -84,6 +85,7 @@ class Webspool:
     def use(self, config: Config, engine: engines.Engine) -> None:
         """Go by this configuration and this engine from now on."""
         self.config, self.engine = config, engine
+        use_keys(config.encryption_key)
         self.client: Client = engine.client
         self.receiver = Receiver(
             self.client,
@@ -139,6 +141,8 @@ class Webspool:
         found = list(self._doubled)
         for source in self.sources.values():
             found += source.faults() or self._secret_faults(source, credentials)
+            if source.encrypt and not self.config.encryption_key:
+                found.append(f"source {source.name}: encrypt=True needs WEBSPOOL_ENCRYPTION_KEY; {NEW_KEY_HINT}")
         return found
 
     def _secret_faults(self, source: Source, credentials: bool) -> list[str]:

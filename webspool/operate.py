@@ -16,6 +16,7 @@ from webspool.ledger.operations import Operation
 from webspool.ledger.reader import seconds
 from webspool.records import Delivery, Headers, WebhookRequest, delivery_of, new_id
 from webspool.redaction import MASK, storable
+from webspool.sealing import stored_form
 from webspool.signatures import Scheme, Verdict, check
 from webspool.source import Source
 
@@ -116,17 +117,19 @@ class Operator:
         if not today.vouched and (why := today.unproven(source, request, seconds(refusal["received_at"]))):
             return _not_allowed(refusal, f"{why}; if you know that it is its sender's: --vouch")
         event_id, event_type = _named(source, request)
+        delivery = new_id("d")
+        kept = stored_form(body, delivery, encrypt=source.encrypt)
         given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | {
             "event_id": event_id,
             "event_type": event_type,
-            "body_size": len(body),
-            "body_sha256": hashlib.sha256(body).hexdigest(),
+            "body_size": len(kept),
+            "body_sha256": hashlib.sha256(kept).hexdigest(),
             "body_file": False,
             "redelivery": "ignore",
             "parent": refusal["id"],
         }
         given["jobs"] = today.jobs(source, delivery_of(refusal["id"], given, body), due_at)
-        answer = self.client.call(Operation(new_id("d"), "accept", given, body)).values
+        answer = self.client.call(Operation(delivery, "accept", given, kept)).values
         return {"id": refusal["id"], **answer}
 
 

@@ -19,7 +19,7 @@ from webspool.answering import Answerer
 from webspool.captured import CapturedSecrets
 from webspool.certificates import opened
 from webspool.disk import Disk, Room
-from webspool.errors import LedgerRefused, LedgerUnavailable, UnparsableBody
+from webspool.errors import BodySealed, LedgerRefused, LedgerUnavailable, UnparsableBody
 from webspool.folders import flush_folder, make_folder
 from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
@@ -27,6 +27,7 @@ from webspool.payloads import says_json
 from webspool.rates import Rate
 from webspool.records import Delivery, WebhookRequest, delivery_of, new_id
 from webspool.redaction import safe_headers, safe_url, storable
+from webspool.sealing import stored_form
 from webspool.signatures import Answer as Greeting
 from webspool.signatures import Verdict
 from webspool.source import Chosen, Source
@@ -177,7 +178,8 @@ class Receiver:
             "body_size": len(request.body),
         }
         refusal = new_id("r")
-        self.ledger.tell(Operation(refusal, "refuse", arguments, request.body[:KEPT_OF_A_REFUSAL_BYTES]))
+        body = self._kept(source, refusal, request.body[:KEPT_OF_A_REFUSAL_BYTES])
+        self.ledger.tell(Operation(refusal, "refuse", arguments, body))
         self.say("webhook_refused", refusal=refusal, source=arguments["source"], cause=cause, remote=remote)
         headers = {"Allow": ", ".join(source.methods)} if source is not None and status == 405 else {}
         if wait:
@@ -222,9 +224,6 @@ class Receiver:
             "event_id": None if event_id is None else storable(event_id),
             "event_id_seconds": seconds,
             "event_type": event_type,
-            "body_size": len(request.body),
-            "body_sha256": body_sha256,
-            "body_file": len(request.body) > INLINE_BYTES,
             "redelivery": source.redelivery,
         }
         if source not in self._retention_told:  # the keeper does not know app.py: it hears by the first webhook
@@ -232,8 +231,13 @@ class Receiver:
         delivery = new_id("d")
         arguments["jobs"] = self._jobs(source, delivery, arguments, request)
         try:
-            answer = self._store(delivery, arguments, request.body)
-        except (LedgerUnavailable, LedgerRefused) as fault:
+            body = stored_form(request.body, delivery, encrypt=source.encrypt)
+            changed = len(body) != len(request.body)
+            arguments["body_size"] = len(body)
+            arguments["body_sha256"] = hashlib.sha256(body).hexdigest() if changed else body_sha256
+            arguments["body_file"] = len(body) > INLINE_BYTES
+            answer = self._store(delivery, arguments, body)
+        except (LedgerUnavailable, LedgerRefused, BodySealed) as fault:
             return self._unavailable(source, fault)
         if answer["delivery"] == delivery:
             self._retention_told.add(source)
@@ -245,6 +249,13 @@ class Receiver:
             if found is not None:
                 return Reply(found.status, {}, found.fields(), found.content())
         return stored(answer, source.scheme.accepted_status)
+
+    def _kept(self, source: Source | None, refusal: str, body: bytes) -> bytes:
+        """What is kept of a refused body: nothing that a source wants encrypted and cannot have so."""
+        try:
+            return stored_form(body, refusal, encrypt=source is not None and source.encrypt)
+        except BodySealed:
+            return b""
 
     def _jobs(
         self, source: Source, delivery: str, arguments: dict[str, Any], request: WebhookRequest

@@ -17,6 +17,7 @@ from webspool import cloudevents
 from webspool.errors import UnparsableBody
 from webspool.forms import Form, FormFile, read_form, says_form
 from webspool.payloads import decoded, inflated, parse_json, parse_xml, says_json, says_xml
+from webspool.sealing import plain, unsealed
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -182,7 +183,9 @@ class Delivery:
 
     @cached_property
     def body(self) -> bytes:
-        return self.stored_body if isinstance(self.stored_body, bytes) else self.stored_body.read_bytes()
+        """The raw bytes as the sender signed them. Raises BodySealed when they are encrypted and no key fits."""
+        stored = self.stored_body if isinstance(self.stored_body, bytes) else self.stored_body.read_bytes()
+        return unsealed(stored, self.id)
 
     @cached_property
     def content_type(self) -> str:
@@ -306,7 +309,7 @@ def delivery_of(id: str, stored: Mapping[str, Any], body: bytes) -> Delivery:
     """A webhook as it is stored, or is about to be: what is asked before any task is called with it."""
     headers = Headers(map(tuple, stored["headers"]))
     named = (stored["event_id"], stored["event_type"])
-    return Delivery(id, stored["source"], stored["method"], stored["url"], headers, time.time(), *named, body)
+    return Delivery(id, stored["source"], stored["method"], stored["url"], headers, time.time(), *named, plain(body))
 
 
 @dataclass(frozen=True, slots=True)

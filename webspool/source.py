@@ -72,6 +72,7 @@ class Source:
     max_body: int | None = None
     keep_days: float | None = None
     keep_body_days: float | None = None
+    encrypt: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", str(self.path or f"/hooks/{self.name}"))

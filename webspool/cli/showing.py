@@ -239,6 +239,12 @@ def _as_text(body: bytes | None) -> dict[str, Any]:
         return {"body": None, "body_is_text": False}
 
 
+def _why_no_body(found: dict[str, Any]) -> str:
+    if found.get("sealed"):
+        return ", encrypted; no key of WEBSPOOL_ENCRYPTION_KEY opens them"
+    return "" if found["body"] is not None else ", no longer kept"
+
+
 def _write_delivery(found: dict[str, Any]) -> None:
     refused = "cause" in found
     printing.write_fields(
@@ -253,7 +259,7 @@ def _write_delivery(found: dict[str, Any]) -> None:
             ("from", found["remote"]),
             ("copies", found.get("duplicates") or None),
             ("replay of", found.get("parent")),
-            ("body", f"{found['body_size']} bytes{'' if found['body'] is not None else ', no longer kept'}"),
+            ("body", f"{found['body_size']} bytes{_why_no_body(found)}"),
             *(("job", f"{each['id']} {each['task']} {each['state']}") for each in found.get("jobs", ())),
         ]
     )

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from webspool.config import Config
-from webspool.errors import NotFound
+from webspool.errors import BodySealed, NotFound
 from webspool.ledger.paging import PAGE, Filters, found_deliveries, found_jobs, narrowed
 from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339, seconds
 from webspool.ledger.standing import happenings, keeper, running_jobs, serving, status, unready, waiting_tasks
+from webspool.sealing import Keyring
 
 Found = dict[str, Any]
 
@@ -141,7 +142,10 @@ def _with_body(config: Config, found: Found) -> Found:
     body = found["body"]
     if found.pop("body_file"):
         body = _body_of_file(bodies_folder(config) / found["id"])
-    return found | {"body": body}
+    try:
+        return found | {"body": None if body is None else Keyring(config.encryption_key).unseal(body, found["id"])}
+    except BodySealed:
+        return found | {"body": None, "sealed": True}
 
 
 def _body_of_file(path: Path) -> bytes | None:
