@@ -175,8 +175,10 @@ def large(place: Path, seconds: float, count: int) -> Found:
     stack = begun("webspool", place)
     try:
         found: Found = {"memory_by_size": {}}
+        who = kinds(stack)
+        at_rest = {pid: resident(pid) for pid in who}
         for words, body in (("JSON", payload(stamp(0), LARGE_BYTES)), ("any bytes", os.urandom(LARGE_BYTES))):
-            found["memory_by_size"][words] = _growth(stack, body)
+            found["memory_by_size"][words] = _growth(stack, body, who, at_rest)
         alone_ms = _small(stack, seconds)
         stop = threading.Event()
         sent: list[float] = []
@@ -193,21 +195,20 @@ def large(place: Path, seconds: float, count: int) -> Found:
         end(stack)
 
 
-def _growth(stack: Stack, body: bytes) -> dict[str, float]:
-    """By how much the process that grew most of each kind grew at its height, in multiples of the body's size."""
+def _growth(stack: Stack, body: bytes, who: dict[int, str], at_rest: dict[int, int]) -> dict[str, float]:
+    """How far over its rest the process that rose most of each kind was at its height, in multiples of the body's size.
+
+    Memory that is kept for the next such body counts too.
+    """
     request = _large_request(body)
-    post(stack.port, request)
-    who = kinds(stack)
-    grown: dict[str, float] = {}
-    for _ in range(4):
-        before = {pid: resident(pid) for pid in who}
-        for pid in before:
-            forget_height(pid)
+    for pid in who:
+        forget_height(pid)
+    for _ in range(6):
         post(stack.port, request)
         time.sleep(0.3)
-        for pid, size in before.items():
-            times = (largest_memory(pid) - size) / len(body)
-            grown[who[pid]] = max(grown.get(who[pid], 0.0), times)
+    grown: dict[str, float] = {}
+    for pid, kind in who.items():
+        grown[kind] = max(grown.get(kind, 0.0), (largest_memory(pid) - at_rest[pid]) / len(body))
     return {kind: round(times, 2) for kind, times in sorted(grown.items())}
 
 
