@@ -170,7 +170,8 @@ def test_a_restore_that_was_cut_off_lets_nobody_begin_an_empty_ledger(furnished:
     assert subprocess.run(cut_off, capture_output=True).returncode == 9
     with pytest.raises(LedgerRefused, match=f"type it again: webspool restore {kept}"):
         Database(furnished.config.ledger_path)
-    assert f"type it again: webspool restore {kept}" in furnished.webspool("check").stderr
+    check = [Path(sys.executable).parent / "webspool", "--instance", furnished.config.directory, "check"]
+    assert f"type it again: webspool restore {kept}" in subprocess.run(check, capture_output=True, text=True).stderr
     restored = furnished.webspool("restore", kept)
     assert restored.exit_code == 0, restored.stderr
     assert furnished.json("delivery", delivery)["body_size"] == len(LARGE)
