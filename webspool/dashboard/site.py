@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, g, redirect, render_template, re
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from webspool.dashboard import acting, api, charts, deliveries, entrance, pages, showing, words
+from webspool.dashboard import acting, api, charts, deliveries, entrance, failures, pages, showing, words
 from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, digest, is_https
 from webspool.dashboard.house import House, config, house
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
@@ -47,8 +47,8 @@ def make_site(house: House) -> Flask:
     site.context_processor(_common)
     site.before_request(_ask)
     site.after_request(_guarded)
-    for blueprint in (entrance.blueprint, pages.blueprint, deliveries.blueprint, acting.blueprint, api.blueprint):
-        site.register_blueprint(blueprint)
+    for each in (entrance, pages, deliveries, failures, acting, api):
+        site.register_blueprint(each.blueprint)
     site.register_error_handler(HTTPException, _http_fault)
     site.register_error_handler(NotFound, _not_found)
     for unavailable in (LedgerUnavailable, LedgerRefused):
