@@ -44,6 +44,7 @@ def test_processes_killed_in_turn_and_at_steps_lose_nothing(tmp_path: Path) -> N
         for step in STEPS:
             if step.name in HARD_TO_HIT:
                 steps.die_at(run, step)
+        steps.let_files_be_adopted(run)
     steps.adopted_once(run)
     found = run.judge()
     assert found["breaches"] == [], f"seed {SEED}"
