@@ -20,6 +20,8 @@ from webspool.ledger.client import Client
 from webspool.ledger.database import Database
 from webspool.ledger.operations import Operation
 
+LEDGERS = 5
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
@@ -85,25 +87,27 @@ def test_an_sqlite_that_can_lose_rows_is_refused(tmp_path: Path, monkeypatch: py
         Database(tmp_path / "ledger.db")
 
 
-def open_and_spool(path: Path, barrier: Any) -> None:
-    """One of many processes that find no ledger yet."""
-    barrier.wait()
-    Client(path, path.with_name("output.db"), None).call(spool("free"))
+def open_and_spool(folder: Path, together: Any) -> None:
+    """One of many processes that find no ledger yet, some times over."""
+    for number in range(LEDGERS):
+        together.wait(20)
+        Client(folder / f"ledger{number}.db", folder / f"output{number}.db", None).call(spool("free"))
 
 
 def test_a_ledger_opened_by_many_processes_at_once_is_made_once(tmp_path: Path) -> None:
     """Whoever comes first makes it; all can write."""
     fork = multiprocessing.get_context("fork")
-    barrier = fork.Barrier(6)
-    many = [fork.Process(target=open_and_spool, args=(tmp_path / "ledger.db", barrier)) for _ in range(6)]
+    together = fork.Barrier(6)
+    many = [fork.Process(target=open_and_spool, args=(tmp_path, together)) for _ in range(6)]
     for process in many:
         process.start()
     for process in many:
-        process.join(20)
+        process.join(60)
     assert [process.exitcode for process in many] == [0] * 6
-    made = Database(tmp_path / "ledger.db")
-    assert len(Snapshot.of(made.connection).job) == 6
-    made.close()
+    for number in range(LEDGERS):
+        made = Database(tmp_path / f"ledger{number}.db")
+        assert len(Snapshot.of(made.connection).job) == 6
+        made.close()
 
 
 def test_an_operation_travels_in_a_frame_as_it_is() -> None:

@@ -202,9 +202,9 @@ def test_a_killed_master_is_back_by_itself(served: Served) -> None:
     """Restart=always; who comes meanwhile waits in the socket."""
     before = served.show("MainPID")
     served.systemd.run("kill", "-KILL", before)
+    wait_until(lambda: served.show("MainPID") not in (before, "0"), 60)  # until then an orphaned worker may take it
     wait_until(served.answers, 30)
     assert served.result()["user"] == 64321
-    assert served.show("MainPID") != before
 
 
 def test_a_stop_leaves_nothing_running(served: Served) -> None:

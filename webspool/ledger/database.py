@@ -22,6 +22,7 @@ from webspool.ledger.distrust import distrust, failed_to_write
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x77737031
 SHORT_BUSY_SECONDS = 0.1
+BUSY_PAUSE_SECONDS = 0.005
 RESTORING = "restoring"
 """The file beside a ledger that is being replaced by a backup; it stays when that was cut off."""
 PRAGMAS = "PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
@@ -205,7 +206,7 @@ class Database:
             self._migrate()
 
     def _migrate(self) -> None:
-        self.connection.execute("PRAGMA journal_mode = WAL")
+        self._turn_to_log()
         self.synchronise(flush=True)
         self.connection.execute("BEGIN IMMEDIATE")
         with self._closing_transaction():
@@ -216,6 +217,18 @@ class Database:
             self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             if version == 0:
                 flush_path(self.path)
+
+    def _turn_to_log(self) -> None:
+        """SQLite calls no busy handler where a reader wants to become the only one: at this change of mode."""
+        give_up = time.monotonic() + self._busy_seconds
+        while True:
+            try:
+                self.connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except apsw.BusyError:
+                if time.monotonic() > give_up:
+                    raise
+            time.sleep(BUSY_PAUSE_SECONDS)
 
     def synchronise(self, *, flush: bool) -> None:
         """Whether the next commits are fsynced before they return (SQLite cannot change it inside a transaction)."""
