@@ -21,7 +21,7 @@ export function obeyKeys() {
     "?": () => document.getElementById("keys")?.showModal(),
     j: () => move(1),
     k: () => move(-1),
-    Enter: () => here()?.querySelector("a[data-open], a")?.click(),
+    Enter: () => (here()?.querySelector("a[data-open]") ?? here()?.querySelector("a"))?.click(),
     x: () => here()?.querySelector("input[type=checkbox]")?.click(),
   };
 
