@@ -33,6 +33,8 @@ READS = (
     ["deliveries", "--refused"],
     ["failures"],
     ["keeper"],
+    ["user", "list"],
+    ["token", "list"],
 )
 
 

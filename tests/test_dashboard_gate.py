@@ -12,6 +12,7 @@ from tests.visitors import PASSWORD, Visited, visited
 from webspool.dashboard import gate
 from webspool.ledger import accounts
 from webspool.ledger.accounts import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE
+from webspool.passwords import hashed
 
 __all__ = ["visited"]
 
@@ -84,8 +85,8 @@ def test_a_wrong_name_or_password_opens_nothing(visited: Visited, name: str, pas
 def test_a_password_may_be_kept_as_a_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`scrypt:...`, as webspool user add and werkzeug write it."""
     monkeypatch.setenv("WEBSPOOL_INSTANCE", str(tmp_path))
-    house = Visited(tmp_path, WEBSPOOL_PASSWORD=gate.hashed("another"))
-    assert house.visitor().log_in(gate.hashed("another")).status_code == 401
+    house = Visited(tmp_path, WEBSPOOL_PASSWORD=hashed("another"))
+    assert house.visitor().log_in(hashed("another")).status_code == 401
     assert house.visitor().log_in("another").status_code == 303
 
 
@@ -120,6 +121,40 @@ def test_tries_to_log_in_are_counted_and_held_up(visited: Visited) -> None:
     assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 429
     visited.query("UPDATE login_try SET since = since - 61")
     assert visitor.log_in().status_code == 303
+
+
+def test_behind_a_trusted_proxy_tries_are_counted_by_the_address_that_it_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stranger holds up nobody else, and gets no fresh tries by writing addresses into the header; one /64 counts
+    as one."""
+    monkeypatch.setenv("WEBSPOOL_INSTANCE", str(tmp_path))
+    house = Visited(tmp_path, WEBSPOOL_TRUSTED_PROXIES="1")
+
+    def tried(password: str, forwarded: str) -> int:
+        form = {"name": "operator", "password": password}
+        return house.visitor().post("/login", form, headers={"X-Forwarded-For": forwarded}).status_code
+
+    for number in range(TRIES_OF_ONE):
+        assert tried("no", f"198.51.100.{number}, 192.0.2.66") == 401
+    assert tried("no", "198.51.100.99, 192.0.2.66") == 429
+    for number in range(TRIES_OF_ONE):
+        assert tried("no", f"2001:db8::{number}") == 401
+    assert tried("no", "2001:db8::99") == 429
+    assert tried(PASSWORD, "192.0.2.7") == 303
+    assert house.query("SELECT json_extract(arguments, '$.remote') FROM action WHERE verb = 'log_in'") == [
+        ("192.0.2.7",)
+    ]
+
+
+def test_without_trusted_proxies_nobody_writes_the_address_that_is_counted(visited: Visited) -> None:
+    """What stands in X-Forwarded-For is anybody's word."""
+    visitor = visited.visitor()
+    for number in range(TRIES_OF_ONE):
+        form = {"name": "operator", "password": "no"}
+        answer = visitor.post("/login", form, headers={"X-Forwarded-For": f"192.0.2.{number}"})
+        assert answer.status_code == 401
+    assert visitor.log_in().status_code == 429
 
 
 def test_logging_out_ends_the_session_wherever_its_cookie_is(visited: Visited) -> None:
@@ -261,7 +296,7 @@ def test_a_users_own_app_stays_as_it_is(visited: Visited) -> None:
 def test_a_viewer_looks_and_does_not_act(visited: Visited) -> None:
     """Once there is a user, the password of the configuration opens nothing any more."""
     job, before = visited.dead(), visited.operator()
-    visited.call("put_user", {"name": "mina", "role": "viewer", "password": gate.hashed("m"), "actor": "test"})
+    visited.call("put_user", {"name": "mina", "role": "viewer", "password": hashed("m"), "actor": "test"})
     assert before.get().status_code == 302
     assert visited.visitor().log_in().status_code == 401
     viewer = visited.visitor()

@@ -38,6 +38,8 @@ COMMANDS = {
     "send": "webspool.cli.sending:send",
     "status": "webspool.cli.reading:status",
     "tail": "webspool.cli.reading:tail",
+    "token": "webspool.cli.users:token",
+    "user": "webspool.cli.users:user",
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -11,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from webspool.cli import printing
+from webspool.cli.actor import operator_of
 from webspool.cli.chosen import chosen_config
 from webspool.cli.filters import (
     OF_JOBS,
@@ -24,8 +23,6 @@ from webspool.cli.filters import (
 from webspool.config import Config
 from webspool.errors import LedgerUnavailable, NotFound
 from webspool.ledger import reading
-from webspool.ledger.client import Client
-from webspool.ledger.sockets import SocketRoute
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.operate import Answered, Operator, Today
 from webspool.receive import plan_of
@@ -265,36 +262,3 @@ def _why(result: dict[str, Any]) -> str:
     if result["answer"] == "not_found":
         return str(NotFound(kind="job", id=result["id"]))
     return f"{result['id']}: {result['answer'].removeprefix('not_allowed: ')}"
-
-
-# ── who acts ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def operator_of(config: Config) -> Operator:
-    """Who acts on the ledger, in the name of this machine's user; as root it becomes the ledger's owner."""
-    if not reading.exists(config):
-        raise click.ClickException(f"There is no ledger yet at {config.ledger_path}: nothing can be done to it.")
-    actor = _user()
-    become_owner(config)
-    return Operator(Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir)), actor)
-
-
-def _user() -> str:
-    """The person's name on this machine, also behind sudo."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
-
-
-def become_owner(config: Config) -> None:
-    """As root, become the ledger's owner: a file that root makes beside it would shut the instance out."""
-    if not hasattr(os, "geteuid") or os.geteuid() != 0:
-        return
-    owner = next((each for each in (config.ledger_path, config.directory) if each.exists()), None)
-    standing = owner.stat() if owner else None
-    if standing is None or standing.st_uid == 0:
-        return
-    os.setgroups([])
-    os.setgid(standing.st_gid)
-    os.setuid(standing.st_uid)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from webspool.cli import printing
-from webspool.cli.acting import operator_of
+from webspool.cli.actor import operator_of
 from webspool.cli.chosen import chosen_config
 from webspool.cli.filters import as_json
 from webspool.config import Config

@@ -18,7 +18,7 @@ import click
 
 from webspool import release
 from webspool.cli import printing
-from webspool.cli.acting import become_owner, operator_of
+from webspool.cli.actor import become_owner, operator_of
 from webspool.cli.chosen import chosen_config
 from webspool.cli.deploying import LONGEST_SECONDS, LOOK_SECONDS
 from webspool.config import Config

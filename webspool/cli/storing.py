@@ -11,7 +11,7 @@ import click
 from webspool.backup import back_up
 from webspool.backup import restore as put_back
 from webspool.cli import printing
-from webspool.cli.acting import become_owner
+from webspool.cli.actor import become_owner
 from webspool.cli.chosen import chosen_config
 from webspool.cli.filters import as_json
 from webspool.config import Config

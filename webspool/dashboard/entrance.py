@@ -10,16 +10,17 @@ from urllib.parse import urlsplit
 from flask import Blueprint, Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from webspool.dashboard.gate import comes_from_here, digest, may_carry_secrets, new_secret, password_fits
-from webspool.dashboard.house import call, config, house
+from webspool.addresses import network_of
+from webspool.dashboard.gate import comes_from_here, may_carry_secrets
+from webspool.dashboard.house import call, client_address, config, house
 from webspool.dashboard.words import COOKIE as LANGUAGE
 from webspool.dashboard.words import LANGUAGES
 from webspool.errors import LedgerRefused
 from webspool.ledger import accounts
+from webspool.ledger.accounts import LONGEST_NAME, LONGEST_PASSWORD
+from webspool.passwords import digest, fits, new_secret
 
 blueprint = Blueprint("entrance", __name__)
-
-LONGEST = 1024
 
 
 def why_closed() -> str | None:
@@ -56,7 +57,7 @@ def _page(status: int = 200, **more: Any) -> Response:
         open_way=open_way,
         tunnel=_tunnel(),
         to=request.values.get("to", ""),
-        name=request.form.get("name", "")[:64],
+        name=request.form.get("name", "")[:LONGEST_NAME],
         **more,
     )
     return Response(page, status)
@@ -95,24 +96,25 @@ def enter() -> Response | AnyResponse:
         return _page(403, fault="This form was sent by another page. Log in here.")
     name = request.form.get("name", "").strip() or accounts.OPERATOR
     password = request.form.get("password", "")
-    user = accounts.user(config(), name) if len(name) <= 64 else None
-    who = f"{user.name if user else '?'} {request.remote_addr or ''}"
+    user = accounts.user(config(), name) if len(name) <= LONGEST_NAME else None
+    remote = client_address()
+    who = f"{user.name if user else '?'} {network_of(remote) if remote else ''}"
     wait = call("try_log_in", who=who)["wait_seconds"]
     if wait:
-        house().say("login_throttled", user=name[:64], remote=request.remote_addr)
+        house().say("login_throttled", user=name[:LONGEST_NAME], remote=remote)
         page = _page(429, fault="Too many tries. Try again in {n} s.", n=wait)
         page.headers["Retry-After"] = str(wait)
         return page
-    if len(password) > LONGEST or not password_fits(user, password):
-        house().say("login_refused", user=name[:64], remote=request.remote_addr)
+    if len(password) > LONGEST_PASSWORD or not fits(user.password if user else None, password):
+        house().say("login_refused", user=name[:LONGEST_NAME], remote=remote)
         return _page(401, fault="That name and password do not fit.")
     assert user is not None
-    return _let_in(user.name, who)
+    return _let_in(user.name, who, remote)
 
 
-def _let_in(name: str, who: str) -> AnyResponse:
+def _let_in(name: str, who: str, remote: str | None) -> AnyResponse:
     secret, agent = new_secret(), (request.user_agent.string or "")[:200]
-    call("log_in", id=digest(secret), user=name, who=who, remote=request.remote_addr, agent=agent)
+    call("log_in", id=digest(secret), user=name, who=who, remote=remote, agent=agent)
     response = redirect(_target(), 303)
     g.sessions.give(request, response, secret)
     return response

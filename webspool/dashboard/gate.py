@@ -9,22 +9,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
-import secrets
 import time
 from urllib.parse import urlsplit
 
 from flask import Request, Response
 from itsdangerous import BadSignature, TimestampSigner, URLSafeTimedSerializer
-from werkzeug.security import check_password_hash, generate_password_hash
 
 from webspool.config import Config
 from webspool.ledger import accounts
 from webspool.ledger.accounts import Visitor
+from webspool.passwords import digest
 
 IDLE_SECONDS = 8 * 3600
 SIGN_AGAIN_SECONDS = 300
 COOKIE = "webspool_session"
-HASHES = ("scrypt:", "pbkdf2:")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -71,35 +69,7 @@ def comes_from_here(request: Request, config: Config) -> bool:
     return urlsplit(origin).netloc in known
 
 
-# ── passwords ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-NOBODY = "scrypt:32768:8:1$AAAAAAAAAAAAAAAA$" + "0" * 128
-
-
-def password_fits(user: accounts.User | None, given: str) -> bool:
-    """Whether the password is the user's; as slow for a user who does not exist."""
-    known = user.password if user is not None else NOBODY
-    if known.startswith(HASHES):
-        return check_password_hash(known, given) and user is not None
-    return hmac.compare_digest(known.encode("utf-8", "surrogateescape"), given.encode("utf-8", "surrogateescape"))
-
-
-def hashed(password: str) -> str:
-    """A password as the ledger keeps it."""
-    return generate_password_hash(password)
-
-
 # ── sessions and tokens ─────────────────────────────────────────────────────────────────────────────────────────
-
-
-def digest(secret: str) -> str:
-    """What the ledger knows of a session's name or a token."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def new_secret() -> str:
-    return secrets.token_urlsafe(32)
 
 
 class Sessions:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
-from flask import current_app, g
+from flask import current_app, g, request
 
+from webspool.addresses import client_of
 from webspool.config import Config
 from webspool.ledger.accounts import Visitor
 from webspool.ledger.client import Client
@@ -51,6 +52,11 @@ def actor() -> str:
     """The visitor as the audit log names it."""
     name = visitor().name
     return name if ":" in name else f"dashboard:{name}"
+
+
+def client_address() -> str | None:
+    """Where the request comes from, as the trusted proxies tell: for counting and for the record, never a key."""
+    return client_of(request.environ, config().trusted_proxies, config().proxy_header)
 
 
 def operator() -> Operator:

@@ -9,10 +9,11 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from webspool.dashboard import acting, api, charts, deliveries, entrance, failures, pages, showing, words
-from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, digest, is_https
+from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https
 from webspool.dashboard.house import House, config, house
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
 from webspool.ledger import accounts
+from webspool.passwords import digest
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from webspool.ledger.reader import Reader, read, rfc3339
 
 ROLES = ("viewer", "operator")
 OPERATOR = "operator"
+LONGEST_NAME, LONGEST_PASSWORD = 64, 1024
 SESSION_SECONDS = 7 * 86400.0
 SESSIONS_OF_A_USER = 20
 TRY_SECONDS = 60.0
@@ -57,35 +59,58 @@ def log_out(tx: Transaction, operation: Operation) -> Answer:
 
 
 def put_user(tx: Transaction, operation: Operation) -> Answer:
-    """A user is added, or gets another role and password; who is logged in under the name has to come again."""
+    """A user is added (`fresh`: only where there is none of that name, else: only who is there), or gets another role
+    and password; who is logged in under the name has to come again. `done` says whether."""
     given = operation.arguments
-    tx.run("put_user", name=given["name"], role=given["role"], password=given["password"], now=tx.now)
-    tx.run("delete_sessions_of", user=given["name"])
+    if answered := _answered(tx, operation):
+        return answered
+    fresh = given.get("fresh")
+    done = fresh is None or fresh != bool(tx.one("user_is_there", name=given["name"]))
+    if done:
+        tx.run("put_user", name=given["name"], role=given["role"], password=given["password"], now=tx.now)
+        tx.run("delete_sessions_of", user=given["name"])
     told = {"verb": "put_user", "name": given["name"], "role": given["role"], "actor": given["actor"]}
-    return recorded(tx, operation.id, told, {"done": True})
+    return recorded(tx, operation.id, told, {"done": done})
 
 
 def remove_user(tx: Transaction, operation: Operation) -> Answer:
-    """A user is removed and logged out."""
+    """A user is removed and logged out, the user's tokens open nothing any more."""
     given = operation.arguments
+    if answered := _answered(tx, operation):
+        return answered
     done = bool(tx.run("delete_user", name=given["name"]))
     tx.run("delete_sessions_of", user=given["name"])
-    return recorded(tx, operation.id, given | {"verb": "remove_user"}, {"done": done})
+    tokens = tx.run("delete_tokens_of", user=given["name"])
+    return recorded(tx, operation.id, given | {"verb": "remove_user"}, {"done": done, "tokens": tokens})
 
 
 def put_token(tx: Transaction, operation: Operation) -> Answer:
-    """A token is entered under a name that no other has."""
+    """A token is entered under a name that no other has; one of a `user`: only while that user is there, and may what
+    the token may."""
     given = operation.arguments
-    done = bool(tx.run("put_token", name=given["name"], digest=given["digest"], role=given["role"], now=tx.now))
-    told = {"verb": "put_token", "name": given["name"], "role": given["role"], "actor": given["actor"]}
+    if answered := _answered(tx, operation):
+        return answered
+    token = {name: given.get(name) for name in ("name", "digest", "role", "user")}
+    owner = tx.one("user_is_there", name=token["user"]) if token["user"] is not None else (given["role"],)
+    may = owner is not None and owner[0] in (OPERATOR, given["role"])
+    done = may and bool(tx.run("put_token", **token, now=tx.now))
+    told = {"verb": "put_token", "actor": given["actor"]} | {name: token[name] for name in ("name", "role", "user")}
     return recorded(tx, operation.id, told, {"done": done})
 
 
 def remove_token(tx: Transaction, operation: Operation) -> Answer:
     """A token opens nothing any more."""
     given = operation.arguments
+    if answered := _answered(tx, operation):
+        return answered
     done = bool(tx.run("delete_token", name=given["name"]))
     return recorded(tx, operation.id, given | {"verb": "remove_token"}, {"done": done})
+
+
+def _answered(tx: Transaction, operation: Operation) -> Answer | None:
+    """What the operation came to when it was done before."""
+    answered = tx.one("action_answer", id=operation.id)
+    return Answer(json.loads(answered[0])) if answered else None
 
 
 VERBS = {

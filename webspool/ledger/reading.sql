@@ -324,7 +324,7 @@ SELECT 1 AS found FROM user LIMIT 1
 SELECT name, role, created_at FROM user ORDER BY name
 
 -- name: tokens
-SELECT name, role, created_at FROM token ORDER BY name
+SELECT name, role, user, created_at FROM token ORDER BY name
 
 -- name: token
 SELECT name, role FROM token WHERE digest = :digest

@@ -331,11 +331,18 @@ DELETE FROM tally WHERE span = :span AND at < :before
 INSERT INTO user (name, role, password, created_at) VALUES (:name, :role, :password, :now)
 ON CONFLICT (name) DO UPDATE SET role = excluded.role, password = excluded.password
 
+-- name: user_is_there
+SELECT role FROM user WHERE name = :name
+
 -- name: delete_user
 DELETE FROM user WHERE name = :name
 
 -- name: put_token
-INSERT INTO token (name, digest, role, created_at) VALUES (:name, :digest, :role, :now) ON CONFLICT DO NOTHING
+INSERT INTO token (name, digest, role, user, created_at) VALUES (:name, :digest, :role, :user, :now)
+ON CONFLICT DO NOTHING
+
+-- name: delete_tokens_of
+DELETE FROM token WHERE user = :user
 
 -- name: delete_token
 DELETE FROM token WHERE name = :name

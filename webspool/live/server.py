@@ -11,12 +11,13 @@ from flask import Flask, Request, Response, request
 from flask_socketio import SocketIO
 
 from webspool.config import Config
-from webspool.dashboard.gate import Sessions, bearer, comes_from_here, digest
+from webspool.dashboard.gate import Sessions, bearer, comes_from_here
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
 from webspool.ledger import accounts
 from webspool.ledger.accounts import Visitor
 from webspool.live import EVENTS, SOCKET
 from webspool.live.outlook import Outlook
+from webspool.passwords import digest
 
 WAIT_SECONDS = 25.0
 LARGEST_MESSAGE = 4096
