@@ -164,7 +164,7 @@ def test_output_comes_in_chunks_after_the_last_one_known(visited: Visited) -> No
     visitor = visited.operator()
     path, got, after = f"/api/jobs/{job}/output", "", 0
     assert json.loads(visitor.page(path)) | {"chunks": []} == {
-        "job": job, "state": "running", "finished": False, "attempt": 1, "attempts": 1, "ended": False,
+        "job": job, "state": "running", "error": None, "finished": False, "attempt": 1, "attempts": 1, "ended": False,
         "chunks": [], "after": 0, "more": False, "mark": "running 1 False",
     }  # fmt: skip
     for number, byte in enumerate(data, 1):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 
@@ -37,6 +39,7 @@ class ArgumentsDoNotFit(WebspoolError, TypeError):
 
     task: str
     why: str
+    faults: Mapping[str, str] = MappingProxyType({})
 
 
 class NotBytes(WebspoolError, ValueError):

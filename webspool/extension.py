@@ -38,7 +38,7 @@ from webspool.receive import Away, Receiver, Reply, problem
 from webspool.records import new_id
 from webspool.sealing import use_keys
 from webspool.source import METHODS, Source
-from webspool.task import SpoolRequest, as_json, registry
+from webspool.task import SpoolRequest, registry
 from webspool.telemetry import Say, teller
 from webspool.werkzeug_server import tell_when_serving
 
@@ -181,15 +181,7 @@ class Webspool:
 
     def spool(self, order: SpoolRequest) -> Job:
         """Make a spooled job durable. Raises LedgerUnavailable: it was not stored."""
-        given = {
-            "task": order.task.name,
-            "calling": order.calling,
-            "arguments": as_json(order.arguments),
-            "due_at": order.options.due_at,
-            "priority": order.options.priority,
-            "key": order.options.key,
-        }
-        answer = self.client.call(Operation(order.id or new_id("j"), "spool", given))
+        answer = self.client.call(Operation(order.id or new_id("j"), "spool", order.stored()))
         self.say("job_spooled", task=order.task.name, job=answer.values["job"])
         return Job(answer.values["job"], self.config)
 

@@ -21,3 +21,20 @@ def read_moment(text: str, *, now: float | None = None) -> float:
         raise ValueError(
             f"{text!r} is no time; write 2026-01-31T12:00:00Z, or how long ago: 90s, 30m, 2h, 7d"
         ) from None
+
+
+def read_length(text: str) -> float:
+    """Seconds of `90`, `90s`, `10m`, `2h`, `1d`. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw]?)", text.strip())
+    if found is None:
+        raise ValueError(f"{text!r} is no length of time; write 90, 10m, 2h, 1d")
+    return float(found[1]) * UNITS[found[2] or "s"]
+
+
+def read_due(text: str) -> float:
+    """Unix seconds of `2026-01-31T12:00:00Z`; without a zone it is UTC. Raises ValueError."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no time; write 2026-01-31T12:00:00Z") from None

@@ -1,4 +1,4 @@
-"""The operator's verb: retry, cancel, discard, pause, resume, replay; each job is answered for itself.
+"""The operator's verbs: retry, cancel, discard, pause, resume, replay, run; each job is answered for itself.
 
 An answer is "done", "interrupting" (a running job was told to stop), "not_found", or "not_allowed: why".
 """
@@ -19,6 +19,7 @@ from webspool.redaction import MASK, storable
 from webspool.sealing import stored_form
 from webspool.signatures import Scheme, Verdict, check
 from webspool.source import Source
+from webspool.task import SpoolRequest
 
 AT_ONCE = 500
 UNREAD = frozenset(
@@ -39,10 +40,14 @@ Answered = Iterator[tuple[str, str]]
 
 
 class Operator:
-    """Acts on the ledger in the name of `actor`. Everything it does raises LedgerUnavailable: no more was done."""
+    """Acts on the ledger in the name of `actor`, who asks from the address `remote` where that is known.
 
-    def __init__(self, client: Client, actor: str) -> None:
+    Everything it does raises LedgerUnavailable: no more was done.
+    """
+
+    def __init__(self, client: Client, actor: str, remote: str | None = None) -> None:
         self.client, self.actor = client, actor
+        self._who = {"actor": actor} | ({"remote": remote} if remote else {})
 
     def retry(self, jobs: Sequence[str], *, spread_seconds: float = 0.0) -> Answered:
         """A new round of attempts for each job, the first at once, the others spread over that time."""
@@ -83,8 +88,49 @@ class Operator:
         return len(self.client.call(operation).values["attempts"])
 
     def _act(self, verb: str, **given: Any) -> Answered:
-        operation = Operation(new_id("x"), "act", {"verb": verb, "actor": self.actor, **given})
+        operation = Operation(new_id("x"), "act", {"verb": verb, **self._who, **given})
         yield from self.client.call(operation).values["done"].items()
+
+    def note(self, verb: str, **told: Any) -> None:
+        """Keep among the actions what was done by other ways."""
+        self.client.call(Operation(new_id("x"), "note", {"verb": verb, **self._who, **told}))
+
+    def run(self, order: SpoolRequest, *, parent: str | None = None) -> dict[str, Any]:
+        """A job by hand, of which `parent` is the job that it repeats; returns its id (`job`) and its state.
+
+        The order's own id is the job's: sent twice it is one job.
+        """
+        return self.run_stored(order.id or new_id("j"), order.stored(), parent=parent)
+
+    def run_stored(self, job: str, stored: Mapping[str, Any], *, parent: str | None = None) -> dict[str, Any]:
+        """The same with what a job of the ledger has: `task`, `calling`, `arguments` and when."""
+        given = {"id": job, "verb": "spool", "with": {**stored, "parent": parent}}
+        return self._order(given, stored["task"], parent)
+
+    def run_webhook(
+        self,
+        webhook: Mapping[str, Any],
+        body: bytes,
+        job: Mapping[str, Any],
+        *,
+        encrypt: bool = False,
+        parent: str | None = None,
+    ) -> dict[str, Any]:
+        """A job (`id`, `task`, and when) for a webhook that nobody sent: `source`, `method`, `url`, `headers`,
+        `event_type` and this body become a delivery, for which the operator vouches.
+
+        Returns its `status`, the `delivery` and `jobs`. The job's id names the delivery too: sent twice it is one.
+        """
+        delivery = f"d_{job['id'].removeprefix('j_')}"
+        kept = stored_form(body, delivery, encrypt=encrypt)
+        names = ("source", "method", "url", "headers", "event_type")
+        given = {name: webhook[name] for name in names} | _by_hand(kept) | {"remote": self.actor, "event_id": None}
+        given |= {"parent": webhook.get("id"), "jobs": [{**job, "parent": parent}]}
+        return self._order({"id": delivery, "verb": "accept", "with": given}, job["task"], parent, kept)
+
+    def _order(self, given: dict[str, Any], task: str, parent: str | None, body: bytes = b"") -> dict[str, Any]:
+        told = {**given, **self._who, "task": task, "parent": parent}
+        return self.client.call(Operation(new_id("x"), "order", told, body)).values
 
     def replay(self, webhooks: Sequence[Mapping[str, Any]], today: Today, *, spread_seconds: float = 0.0) -> Replayed:
         """New jobs from stored deliveries, new deliveries from stored refusals, by today's routing."""
@@ -104,7 +150,7 @@ class Operator:
         jobs = today.jobs(source, delivery_of(delivery["id"], stored, delivery["body"] or b""), due_at)
         if not jobs:
             return _not_allowed(delivery, f"nothing starts on {delivery['type'] or 'an event without a type'} today")
-        given = {"delivery": delivery["id"], "jobs": jobs, "actor": self.actor}
+        given = {"delivery": delivery["id"], "jobs": jobs, **self._who}
         answer = self.client.call(Operation(new_id("x"), "replay", given)).values
         return {"id": delivery["id"], **answer}
 
@@ -119,15 +165,8 @@ class Operator:
         event_id, event_type = _named(source, request)
         delivery = new_id("d")
         kept = stored_form(body, delivery, encrypt=source.encrypt)
-        given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | {
-            "event_id": event_id,
-            "event_type": event_type,
-            "body_size": len(kept),
-            "body_sha256": hashlib.sha256(kept).hexdigest(),
-            "body_file": False,
-            "redelivery": "ignore",
-            "parent": refusal["id"],
-        }
+        given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | _by_hand(kept)
+        given |= {"event_id": event_id, "event_type": event_type, "parent": refusal["id"]}
         given["jobs"] = today.jobs(source, delivery_of(refusal["id"], given, body), due_at)
         answer = self.client.call(Operation(delivery, "accept", given, kept)).values
         return {"id": refusal["id"], **answer}
@@ -165,6 +204,12 @@ class Today:
 def spread(number: int, seconds: float) -> list[float]:
     """When each of so many begins, in seconds from now: evenly over that time, the first at once."""
     return [seconds * each / number for each in range(number)]
+
+
+def _by_hand(kept: bytes) -> dict[str, Any]:
+    """What a delivery has that comes by an operator: its body in the ledger, and no redelivery."""
+    sha256 = hashlib.sha256(kept).hexdigest()
+    return {"body_size": len(kept), "body_sha256": sha256, "body_file": False, "redelivery": "ignore"}
 
 
 def _not_allowed(webhook: Mapping[str, Any], why: str) -> dict[str, Any]:

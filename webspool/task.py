@@ -73,6 +73,10 @@ class Options:
     priority: int = 0
     key: str | None = None
 
+    def stored(self) -> dict[str, Any]:
+        """As a job of the ledger has them."""
+        return {"due_at": self.due_at, "priority": self.priority, "key": self.key}
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolRequest:
@@ -86,6 +90,11 @@ class SpoolRequest:
     arguments: Mapping[str, Any]
     options: Options
     id: str | None = None
+
+    def stored(self) -> dict[str, Any]:
+        """As a job of the ledger has it."""
+        given = {"task": self.task.name, "calling": self.calling, "arguments": as_json(self.arguments)}
+        return given | self.options.stored()
 
 
 class JobHandle(Protocol):
@@ -183,7 +192,7 @@ class Task(Generic[P, R]):
         elif args:
             raise ArgumentsDoNotFit(task=self.name, why="give them by name, as in .spool(month=11)")
         else:
-            request = SpoolRequest(task, "keywords", _bound(self, kwargs), task.options_given)
+            request = SpoolRequest(task, "keywords", bound(self, kwargs), task.options_given)
         return hand_over(request)
 
     def _with_shortcuts(self, kwargs: dict[str, Any]) -> tuple[Task[P, R], dict[str, Any]]:
@@ -280,7 +289,8 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-def _bound(made: Task[Any, Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+def bound(made: Task[Any, Any], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Keyword arguments that fit the task's signature and go through JSON. Raises ArgumentsDoNotFit."""
     try:
         inspect.signature(made.function).bind(**kwargs)
     except TypeError as fault:

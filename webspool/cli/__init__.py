@@ -35,6 +35,7 @@ COMMANDS = {
     "restore": "webspool.cli.storing:restore",
     "resume": "webspool.cli.acting:resume",
     "retry": "webspool.cli.acting:retry",
+    "run": "webspool.cli.running:run",
     "send": "webspool.cli.sending:send",
     "status": "webspool.cli.reading:status",
     "tail": "webspool.cli.reading:tail",

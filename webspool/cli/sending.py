@@ -80,7 +80,7 @@ def send(
 
 
 def _source(config: Config, name: str) -> Source:
-    sources = _app(config).extensions["webspool"].sources
+    sources = app_of(config).extensions["webspool"].sources
     known = {each.name: each for each in (sources.values() if hasattr(sources, "values") else sources)}
     if name not in known:
         raise UnknownSource(source=name, known=", ".join(sorted(known)) or "none")
@@ -88,7 +88,8 @@ def _source(config: Config, name: str) -> Source:
     return found
 
 
-def _app(config: Config) -> Any:
+def app_of(config: Config) -> Any:
+    """The user's application as it is on disk. Raises NotImportable."""
     stand_in_for_uwsgi(config.directory)
     try:
         return load_app(config)

@@ -57,7 +57,7 @@ def job(job_id: str, output: bool, follow: bool, json_wanted: bool) -> None:
     expect(job_id, "job")
     config = chosen_config()
     if output:
-        _write_output(config, job_id, follow, json_wanted)
+        write_output(config, job_id, follow, json_wanted)
         return
     found = reading.job(config, job_id)
     if json_wanted:
@@ -108,7 +108,7 @@ class Line:
     text: str
 
 
-def _write_output(config: Config, job_id: str, follow: bool, json_wanted: bool) -> None:
+def write_output(config: Config, job_id: str, follow: bool, json_wanted: bool) -> None:
     """Lines on standard output; which attempt printed them on standard error."""
     attempt = 0
     try:

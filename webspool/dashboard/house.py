@@ -61,7 +61,7 @@ def client_address() -> str | None:
 
 def operator() -> Operator:
     """Who acts on the ledger in the visitor's name."""
-    return Operator(house().client, actor())
+    return Operator(house().client, actor(), client_address())
 
 
 def today() -> Today:

@@ -32,6 +32,7 @@ def job_output(config: Config, job_id: str, attempt: int | None, after: int) -> 
     return {
         "job": job["id"],
         "state": job["state"],
+        "error": job["error"],
         "finished": job["state"] in FINISHED,
         "attempt": chosen["number"] if chosen else None,
         "attempts": len(history),

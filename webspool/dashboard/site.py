@@ -8,7 +8,7 @@ from flask import Flask, Response, current_app, g, redirect, render_template, re
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from webspool.dashboard import acting, api, charts, deliveries, entrance, failures, pages, showing, words
+from webspool.dashboard import acting, api, charts, deliveries, entrance, failures, pages, running, showing, words
 from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https
 from webspool.dashboard.house import House, config, house
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
@@ -48,7 +48,7 @@ def make_site(house: House) -> Flask:
     site.context_processor(_common)
     site.before_request(_ask)
     site.after_request(_guarded)
-    for each in (entrance, pages, deliveries, failures, acting, api):
+    for each in (entrance, pages, deliveries, failures, running, acting, api):
         site.register_blueprint(each.blueprint)
     site.register_error_handler(HTTPException, _http_fault)
     site.register_error_handler(NotFound, _not_found)
@@ -62,6 +62,7 @@ MENU = (
     ("deliveries.listed", "deliveries", "Deliveries"),
     ("pages.jobs", "jobs", "Jobs"),
     ("failures.listed", "failures", "Failures"),
+    ("running.page", "run", "Run"),
     ("standing.scheduled", "scheduled", "Scheduled"),
     ("standing.sources", "sources", "Sources"),
     ("standing.tasks", "tasks", "Tasks"),
@@ -69,6 +70,7 @@ MENU = (
     ("standing.audit", "audit", "Audit log"),
 )
 ALSO = {
+    "running.page": ("running.run",),
     "pages.jobs": ("pages.job", "acting.jobs"),
     "deliveries.listed": ("deliveries.one", "deliveries.refused", "deliveries.refusal"),
 }

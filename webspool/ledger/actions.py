@@ -33,6 +33,13 @@ def act(tx: Transaction, operation: Operation) -> Answer:
     return recorded(tx, operation.id, given, {"done": done})
 
 
+def note(tx: Transaction, operation: Operation) -> Answer:
+    """An action that was done by other ways than the ledger's, kept with the others."""
+    if answered := tx.one("action_answer", id=operation.id):
+        return Answer(json.loads(answered[0]))
+    return recorded(tx, operation.id, operation.arguments, {"done": operation.arguments.get("came_to", "done")})
+
+
 def recorded(tx: Transaction, id: str, told: dict[str, Any], answer: dict[str, Any]) -> Answer:
     """Keep an action with what it came to: who did (`actor`) what (`verb`) to what."""
     tx.run(

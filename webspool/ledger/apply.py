@@ -180,14 +180,14 @@ def replay(tx: Transaction, operation: Operation) -> Answer:
 
 
 def order(tx: Transaction, operation: Operation) -> Answer:
-    """What an operator orders anew with other arguments (`spool`) or another payload (`accept`), kept as an action."""
+    """What an operator runs by hand, with arguments (`spool`) or with a payload (`accept`), kept as an action."""
     if answered := tx.one("action_answer", id=operation.id):
         return Answer(json.loads(answered[0]))
     given = operation.arguments
     made = Operation(given["id"], given["verb"], given["with"], operation.body)
     answer = accept(tx, made) if made.verb == "accept" else spool(tx, made)
-    told = {"verb": "order", "actor": given["actor"], "id": made.id, "parent": made.arguments.get("parent")}
-    return actions.recorded(tx, operation.id, told, answer.values)
+    told = {name: given[name] for name in ("actor", "remote", "task", "parent") if given.get(name)}
+    return actions.recorded(tx, operation.id, {"verb": "run", **told}, answer.values)
 
 
 VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
@@ -203,6 +203,7 @@ VERBS: dict[str, Callable[[Transaction, Operation], Answer]] = {
     "compare": membership.compare,
     "leave": membership.leave,
     "act": actions.act,
+    "note": actions.note,
     "order": order,
     **accounts.VERBS,
     "ping": lambda _tx, _operation: Answer({}),

@@ -11,7 +11,7 @@ from webspool.policy import Verdict
 from webspool.records import Outcome
 
 DURABLE = frozenset(
-    {"accept", "spool", "act", "replay", "order", "start", "join", "renew"}
+    {"accept", "spool", "act", "note", "replay", "order", "start", "join", "renew"}
     | {"log_out", "put_user", "remove_user", "put_token", "remove_token"}
 )
 

@@ -11,7 +11,8 @@ const LOST_MS = 3000;
 const box = document.querySelector("[data-output]");
 if (box) new Follower(box).follow();
 
-function Follower(box) {
+// `heard`, where it is set, is told every answer.
+export function Follower(box) {
   const terminal = new Terminal(box);
   const mark = document.querySelector("[data-output-mark]");
   const state = document.querySelector("[data-output-state]");
@@ -54,7 +55,7 @@ function Follower(box) {
     return told;
   }
 
-  function take(told) {
+  const take = (told) => {
     if (told.attempt) attempt = String(told.attempt);
     known = told.mark;
     if (told.chunks.length && !begun) {
@@ -64,7 +65,8 @@ function Follower(box) {
     for (const chunk of told.chunks) terminal.write(chunk.text);
     after = told.after;
     if (told.chunks.length && scroll.checked) box.scrollTop = box.scrollHeight;
-  }
+    this.heard?.(told);
+  };
 
   function pause(told) {
     if (told.more) return 0;
@@ -105,10 +107,10 @@ function search(terminal) {
   const field = document.querySelector("[data-output-search]");
   const input = field.querySelector("input");
   field.hidden = false;
-  input.addEventListener("input", () => terminal.mark(input.value));
-  input.addEventListener("keydown", (event) => {
+  input.oninput = () => terminal.mark(input.value);
+  input.onkeydown = (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
     terminal.next(event.shiftKey ? -1 : 1);
-  });
+  };
 }
