@@ -218,7 +218,7 @@ def delivery(delivery_id: str, raw: bool, json_wanted: bool) -> None:
     if raw:
         _write_raw(found)
     elif json_wanted:
-        printing.write_json(found | _as_text(found["body"]))
+        printing.write_json(reading.readable(found))
     else:
         _write_delivery(found)
 
@@ -229,14 +229,6 @@ def _write_raw(found: dict[str, Any]) -> None:
     if len(found["body"]) < found["body_size"]:
         printing.say(f"Of {found['body_size']} bytes the first {len(found['body'])} are kept.")
     click.echo(found["body"], nl=False)
-
-
-def _as_text(body: bytes | None) -> dict[str, Any]:
-    """The body as JSON can carry it: text, or None beside `body_is_text` false."""
-    try:
-        return {"body": None if body is None else body.decode(), "body_is_text": body is not None}
-    except UnicodeDecodeError:
-        return {"body": None, "body_is_text": False}
 
 
 def _why_no_body(found: dict[str, Any]) -> str:

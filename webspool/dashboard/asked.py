@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flask import request
+from werkzeug.datastructures import MultiDict
 
 from webspool.ledger.reading import Filters
 from webspool.moments import read_moment
@@ -42,7 +43,11 @@ class Asked:
 
 def asked(names: tuple[str, ...] = NAMES, form: bool = False) -> Asked:
     """The filters of the request at hand, of its query or of its form."""
-    fields = request.form if form else request.args
+    return filters_in(request.form if form else request.args, names)
+
+
+def filters_in(fields: MultiDict[str, str], names: tuple[str, ...] = NAMES) -> Asked:
+    """The filters among fields, and how much of what they find is asked for."""
     given: dict[str, Any] = {name: fields.get(name, "").strip() for name in names if name != "state"}
     given |= {"state": [each for each in fields.getlist("state") if each]} if "state" in names else {}
     faults = {name: f"{name} is longer than {LONGEST} letters" for name in given if len(given[name]) > LONGEST}

@@ -148,6 +148,15 @@ def _with_body(config: Config, found: Found) -> Found:
         return found | {"body": None, "sealed": True}
 
 
+def readable(found: Found) -> Found:
+    """A delivery or refusal as JSON can carry it: its body as text, or None with `body_is_text` false."""
+    try:
+        body = None if found["body"] is None else found["body"].decode()
+    except UnicodeDecodeError:
+        body = None
+    return found | {"body": body, "body_is_text": body is not None}
+
+
 def _body_of_file(path: Path) -> bytes | None:
     try:
         return path.read_bytes()
@@ -225,6 +234,7 @@ __all__ = [
     "jobs",
     "keeper",
     "position",
+    "readable",
     "refusal",
     "refusals",
     "rfc3339",

@@ -35,8 +35,8 @@ def find(config: Config, kind: str, filters: Filters, *, seconds: float = SEARCH
 
     Goes back window by window, each a stretch of numbers, so that a text which is rare or nowhere ends in time too.
     """
-    page, newest = PAGES[kind], _newest(config, kind)
-    top = newest if filters.after is None else min(newest, filters.after - 1)
+    page, last = PAGES[kind], newest(config, kind)
+    top = last if filters.after is None else min(last, filters.after - 1)
     if filters.upto is not None:
         top = min(top, filters.upto)
     if not _scans(filters):
@@ -68,7 +68,8 @@ def _cut(found: list[Found], limit: int) -> Search:
     return Search(shown, shown[-1]["seq"] if len(found) > limit else None)
 
 
-def _newest(config: Config, kind: str) -> int:
+def newest(config: Config, kind: str) -> int:
+    """The number of the newest job, delivery or refusal (`kind`); 0 when there is none."""
     row = read(config, lambda reader: reader.one(f"{kind}_newest")) or {}
     return int(row.get("seq") or 0)
 
@@ -80,7 +81,7 @@ def _moment(config: Config, kind: str, seq: int) -> float | None:
 
 def newest_job(config: Config) -> int:
     """The number of the newest job; 0 when there is none."""
-    return _newest(config, "job")
+    return newest(config, "job")
 
 
 def count_jobs(config: Config, filters: Filters, most: int = COUNTED_AT_MOST) -> int:
