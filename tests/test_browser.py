@@ -227,6 +227,7 @@ def test_a_korean_reads_korean_on_a_telephone_and_can_choose(
         tab.log_in()
         for path, page in pages_of(tab, places):
             assert page.locator("html").get_attribute("lang") == "ko"
+            assert re.search("[가-힣]", page.locator("h1").text_content() or "") or path.count("/") > 1, path
             assert page.evaluate(TOO_WIDE) == [], path
         page.get_by_role("link", name="English").click()
         page.locator("html[lang=en]").wait_for(state="attached")

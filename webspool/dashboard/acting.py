@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from webspool.dashboard.asked import Asked, asked
 from webspool.dashboard.house import config, operator
+from webspool.dashboard.sentences import retell
 from webspool.dashboard.words import say
 from webspool.ledger import reading, searching
 from webspool.ledger.reading import Filters
@@ -69,7 +70,7 @@ def jobs() -> str | AnyResponse:
     if not everything and not ids:
         return _back(query, say("Nothing was selected."), bad=True)
     if query.faults:
-        return _back(query, "; ".join(query.faults.values()), bad=True)
+        return _back(query, "; ".join(map(retell, query.faults.values())), bad=True)
     upto = _whole(request.form.get("upto")) or searching.newest_job(config())
     chosen = matching(verb, query, upto) if everything else list(dict.fromkeys(ids))[:AT_ONCE]
     if "sure" not in request.form and (everything or len(chosen) > 1):
@@ -129,7 +130,7 @@ def _why(answer: str) -> str:
     """What happened meanwhile."""
     if answer == "not_found":
         return say("no longer there")
-    return say(answer.removeprefix("not_allowed: "))
+    return retell(answer.removeprefix("not_allowed: "))
 
 
 def _back(query: Asked, text: str, *, bad: bool = False) -> AnyResponse:

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from webspool.dashboard.acting import back_to
 from webspool.dashboard.asked import Asked, asked
 from webspool.dashboard.house import config, house, operator, today
+from webspool.dashboard.sentences import retell
 from webspool.dashboard.words import say
 from webspool.ledger import reading, searching
 from webspool.receive import REFUSALS
@@ -121,7 +122,8 @@ def replay() -> AnyResponse:
     good = [each for each in answers if each["status"] in REPLAYED]
     jobs = sum(len(each["jobs"]) for each in good)
     told = say("{n} replayed, {jobs} jobs begun", n=len(good), jobs=jobs) if good else ""
-    bad = "; ".join(dict.fromkeys(each["status"].removeprefix("not_allowed: ") for each in answers if each not in good))
+    left = dict.fromkeys(each["status"].removeprefix("not_allowed: ") for each in answers if each not in good)
+    bad = "; ".join(map(retell, left))
     text = "; ".join(each for each in (told, bad) if each)
     if len(good) == 1 and not bad and good[0]["jobs"]:
         return back_to(url_for("pages.job", job_id=good[0]["jobs"][0]["id"]), "", f"{text}.")

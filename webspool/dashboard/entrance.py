@@ -14,7 +14,7 @@ from webspool.addresses import network_of
 from webspool.dashboard.gate import comes_from_here, may_carry_secrets
 from webspool.dashboard.house import call, client_address, config, house
 from webspool.dashboard.words import COOKIE as LANGUAGE
-from webspool.dashboard.words import LANGUAGES
+from webspool.dashboard.words import LANGUAGES, later
 from webspool.errors import LedgerRefused
 from webspool.ledger import accounts
 from webspool.ledger.accounts import LONGEST_NAME, LONGEST_PASSWORD
@@ -26,9 +26,9 @@ blueprint = Blueprint("entrance", __name__)
 def why_closed() -> str | None:
     """Why nobody can log in at all."""
     if not config().secret_key:
-        return "WEBSPOOL_SECRET_KEY is not set, so no session can be signed."
+        return later("WEBSPOOL_SECRET_KEY is not set, so no session can be signed.")
     if not config().password and not _any_user():
-        return "There is no password: WEBSPOOL_PASSWORD is not set, and there is no user."
+        return later("There is no password: WEBSPOOL_PASSWORD is not set, and there is no user.")
     return None
 
 
@@ -93,7 +93,7 @@ def enter() -> Response | AnyResponse:
     if why_closed() or not may_carry_secrets(request, config()):
         return _page()
     if not comes_from_here(request, config()):
-        return _page(403, fault="This form was sent by another page. Log in here.")
+        return _page(403, fault=later("This form was sent by another page. Log in here."))
     name = request.form.get("name", "").strip() or accounts.OPERATOR
     password = request.form.get("password", "")
     user = accounts.user(config(), name) if len(name) <= LONGEST_NAME else None
@@ -102,12 +102,12 @@ def enter() -> Response | AnyResponse:
     wait = call("try_log_in", who=who)["wait_seconds"]
     if wait:
         house().say("login_throttled", user=name[:LONGEST_NAME], remote=remote)
-        page = _page(429, fault="Too many tries. Try again in {n} s.", n=wait)
+        page = _page(429, fault=later("Too many tries. Try again in {n} s."), n=wait)
         page.headers["Retry-After"] = str(wait)
         return page
     if len(password) > LONGEST_PASSWORD or not fits(user.password if user else None, password):
         house().say("login_refused", user=name[:LONGEST_NAME], remote=remote)
-        return _page(401, fault="That name and password do not fit.")
+        return _page(401, fault=later("That name and password do not fit."))
     assert user is not None
     return _let_in(user.name, who, remote)
 

@@ -11,14 +11,14 @@ from typing import Any
 
 from markupsafe import Markup
 
-from webspool.dashboard.words import say
+from webspool.dashboard.words import later, say
 
 HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 ESCAPES = re.compile(
     "\x1b(?:\\[[0-?]*[ -/]*[@-~]|\\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\\\)?"
     "|[PX^_][^\x1b]{0,4096}(?:\x1b\\\\)?|[ -/]*[0-~])"
 )
-STEPS = ((86400.0, "{n} d"), (3600.0, "{n} h"), (60.0, "{n} min"), (1.0, "{n} s"))
+STEPS = ((86400.0, later("{n} d")), (3600.0, later("{n} h")), (60.0, later("{n} min")), (1.0, later("{n} s")))
 PRETTY_BYTES, SHOWN_BYTES = 512 << 10, 64 << 10
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 

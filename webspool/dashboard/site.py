@@ -8,7 +8,19 @@ from flask import Flask, Response, current_app, g, redirect, render_template, re
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
-from webspool.dashboard import acting, api, charts, deliveries, entrance, failures, pages, running, showing, words
+from webspool.dashboard import (
+    acting,
+    api,
+    charts,
+    deliveries,
+    entrance,
+    failures,
+    pages,
+    running,
+    sentences,
+    showing,
+    words,
+)
 from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https
 from webspool.dashboard.house import House, config, house
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
@@ -30,9 +42,9 @@ HEADERS = {
 OPEN = {"static", "entrance.show", "entrance.enter", "entrance.language"}
 LARGEST_FORM = 2 << 20
 FAULTS = {
-    404: "There is no such page.",
-    405: "This address does not take that method.",
-    413: "That is larger than this page takes.",
+    404: words.later("There is no such page."),
+    405: words.later("This address does not take that method."),
+    413: words.later("That is larger than this page takes."),
 }
 
 
@@ -44,7 +56,8 @@ def make_site(house: House) -> Flask:
     site.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_FORM
     site.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     site.jinja_env.filters.update(showing.FILTERS)
-    site.jinja_env.globals.update(_=words.say, _n=words.count, bars=charts.bars, lines=charts.lines)
+    site.jinja_env.globals.update(_=words.say, _n=words.count, retell=sentences.retell)
+    site.jinja_env.globals.update(bars=charts.bars, lines=charts.lines)
     site.context_processor(_common)
     site.before_request(_ask)
     site.after_request(_guarded)
@@ -149,7 +162,7 @@ def _may_act() -> AnyResponse | None:
 def _refused(cause: str, detail: str) -> AnyResponse:
     if _is_api():
         return api.problem(403, cause, detail)
-    return Response(render_template("fault.html", status=403, detail=words.say(detail)), 403)
+    return Response(render_template("fault.html", status=403, detail=sentences.retell(detail)), 403)
 
 
 def _guarded(response: Response) -> Response:
@@ -174,7 +187,7 @@ def _guarded(response: Response) -> Response:
 def _fault(status: int, cause: str, detail: str) -> AnyResponse:
     if _is_api():
         return api.problem(status, cause, detail)
-    return Response(render_template("fault.html", status=status, detail=words.say(detail)), status)
+    return Response(render_template("fault.html", status=status, detail=sentences.retell(detail)), status)
 
 
 def _http_fault(fault: HTTPException) -> AnyResponse:

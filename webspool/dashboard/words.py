@@ -1,25 +1,22 @@
-"""The dashboard's languages: English is in the code, Korean in ko.json. The browser's preference chooses."""
+"""The dashboard's languages: English is in the code, others are catalogues of gettext's. The browser's wish chooses."""
 
 from __future__ import annotations
 
-import json
 from functools import cache
-from importlib.resources import files
+from gettext import NullTranslations, translation
+from pathlib import Path
 
 from flask import g, request
 
 LANGUAGES = ("en", "ko")
 COOKIE = "webspool_language"
+TRANSLATIONS, DOMAIN = Path(__file__).parent / "translations", "dashboard"
 
 
 @cache
-def catalogue(language: str) -> dict[str, str]:
+def catalogue(language: str) -> NullTranslations:
     """The words of a language by the English ones."""
-    if language == "en":
-        return {}
-    text = (files(__package__) / f"{language}.json").read_text(encoding="utf-8")
-    found: dict[str, str] = json.loads(text)
-    return found
+    return translation(DOMAIN, str(TRANSLATIONS), [language], fallback=True)
 
 
 def language() -> str:
@@ -33,10 +30,15 @@ def language() -> str:
 
 def say(text: str, /, **values: object) -> str:
     """A text in the visitor's language, its {names} filled in."""
-    found = catalogue(language()).get(text, text)
+    found = catalogue(language()).gettext(text) if text else text
     return found.format(**values) if values else found
 
 
 def count(one: str, many: str, number: int, /, **values: object) -> str:
     """The text that goes with a number, {n}."""
-    return say(one if number == 1 and language() == "en" else many, n=f"{number:,}", **values)
+    return catalogue(language()).ngettext(one, many, number).format(n=f"{number:,}", **values)
+
+
+def later(text: str, /) -> str:
+    """A text that is said later, in whatever language that will be: it marks the text for the catalogues."""
+    return text
