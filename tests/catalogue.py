@@ -17,6 +17,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 import webspool.dashboard
+from webspool.by_hand import Kind
 from webspool.dashboard import acting, asked, site
 from webspool.dashboard.words import DOMAIN, TRANSLATIONS
 from webspool.receive import REFUSALS, STATUSES
@@ -56,6 +57,7 @@ def _by_value() -> Iterator[str]:
     yield from (sentence for _, sentence in REFUSALS.values())
     yield from (text for verb in acting.VERBS.values() for text in (verb.done, verb.ask))
     yield from asked.NAMES
+    yield from Kind
     yield from (name for _, _, name in site.MENU)
 
 

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from webspool import by_hand
 from webspool.dashboard.api import answered
 from webspool.dashboard.house import house, operator
+from webspool.dashboard.sentences import retell
 from webspool.dashboard.words import say
 from webspool.errors import ArgumentsDoNotFit, NotFound
 from webspool.records import new_id
@@ -92,7 +93,8 @@ def run() -> Response | AnyResponse:
     try:
         job = _ordered(task, request.form)
     except ArgumentsDoNotFit as fault:
-        return _refused(task, Typed(request.form, dict(fault.faults) or {"": str(fault.why)}))
+        faults = fault.faults or {"": str(fault.why)}
+        return _refused(task, Typed(request.form, {name: retell(why) for name, why in faults.items()}))
     target = url_for("pages.job", job_id=job)
     if not _wants_json():
         return redirect(target, 303)

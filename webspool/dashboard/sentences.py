@@ -9,8 +9,8 @@ from webspool.dashboard.words import language, later, say
 
 
 def retell(sentence: str, /) -> str:
-    """The sentence in the visitor's language; as it is when it is of no known form."""
-    if language() == "en":
+    """The sentence in the visitor's language; as it is when it is of no known form, or long."""
+    if language() == "en" or len(sentence) > LONGEST:
         return sentence
     for form, pattern in _patterns():
         if found := pattern.fullmatch(sentence):
@@ -20,11 +20,15 @@ def retell(sentence: str, /) -> str:
 
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    """Each form with a pattern whose groups are its {names}."""
-    return [(form, re.compile(re.sub(r"\\{(\w+)\\}", r"(?P<\1>.+?)", re.escape(form)), re.DOTALL)) for form in FORMS]
+    """Each form with a pattern whose groups are its {names}; those that say the most themselves come first."""
+    forms = sorted(FORMS, key=lambda form: -len(NAMES.sub("", form)))
+    return [(form, re.compile(ESCAPED.sub(r"(?P<\1>.+?)", re.escape(form)), re.DOTALL)) for form in forms]
 
 
-# What `webspool status` has under degraded, why an action was not done, what is wrong with a filter, and errors.
+LONGEST = 2000
+NAMES, ESCAPED = re.compile(r"{\w+}"), re.compile(r"\\{(\w+)\\}")
+
+# What `webspool status` has under degraded, why an action was not done, what is wrong with a filter or an argument.
 FORMS = (
     later("there is no ledger yet at {path}; the first start of the instance makes it"),
     later("nothing serves this ledger: jobs wait until an instance is started"),
@@ -45,7 +49,6 @@ FORMS = (
     later("the disk of the ledger failed to write ({why}): nothing is accepted until the keeper has recovered it"),
     later("there is no ledger at {path}"),
     later("the ledger {path} cannot be written by user {user}"),
-    later("it is {state}"),
     later("the body of its delivery is no longer kept"),
     later("its body is no longer kept"),
     later("today's app has no source {source}"),
@@ -55,9 +58,20 @@ FORMS = (
     later("it was refused ({cause}) before its body was read"),
     later("of its body of {size} bytes only {kept} are kept"),
     later("{text} is no time; write 2026-01-31T12:00:00Z, or how long ago: 90s, 30m, 2h, 7d"),
+    later("{text} is no time; write 2026-01-31T12:00:00Z"),
     later("{name} is longer than {n} letters"),
     later("{name} is a number from {low} to {high}"),
     later("{text} is no state; there are {states}"),
+    later("{value} is no {kind}"),
+    later("{value} is none of {choices}"),
+    later("{value} is neither yes nor no"),
+    later("it is no {kind}: {why}"),
+    later("it is null"),
+    later("it is needed"),
+    later("they are no JSON: {why}"),
+    later("they are no JSON object: {...}"),
+    later("give at or delay, not both"),
+    later("it is {state}"),
     later("There is no {kind} {id} in the ledger."),
     later("{id} is a {kind}; {hint}."),
     later("{id} cannot be {verb}: it is {state}."),
