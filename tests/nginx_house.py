@@ -37,6 +37,23 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     include {folder}/site.conf;
+
+    # as people write it who write no more than they must
+    server {{
+        listen 127.0.0.1:{bare_port};
+        location / {{ proxy_pass http://{upstream}; }}
+    }}
+
+    # as if it had logged everybody in as mina
+    server {{
+        listen 127.0.0.1:{login_port};
+        location / {{
+            proxy_bind 127.0.0.9;
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-User mina;
+            proxy_pass http://{upstream};
+        }}
+    }}
 }}
 """
 
@@ -55,6 +72,7 @@ class Nginx:
 
     def __init__(self, folder: Path, upstream: str, max_body: int) -> None:
         self.folder, self.port, self.plain_port = folder, free_port(), free_port()
+        self.bare_port, self.login_port = free_port(), free_port()
         self.log = folder / "access.log"
         values = {"directory": str(folder), "upstream": upstream, "address": upstream, "max_body": str(max_body)}
         site = filled((TEMPLATE / "nginx.conf").read_text(), values)
@@ -63,7 +81,8 @@ class Nginx:
         site = site.replace("listen 80;", f"listen 127.0.0.1:{self.plain_port};")
         site = re.sub(r"/etc/letsencrypt/live/[^/]+/", f"{folder}/", site)
         (folder / "site.conf").write_text(site.replace("/var/log/nginx/webspool.log", str(self.log)))
-        (folder / "nginx.conf").write_text(AROUND.format(folder=folder))
+        around = AROUND.format(folder=folder, upstream=upstream, bare_port=self.bare_port, login_port=self.login_port)
+        (folder / "nginx.conf").write_text(around)
         _certify(folder)
 
     def __enter__(self) -> Nginx:

@@ -7,9 +7,13 @@ from pathlib import Path
 
 import pytest
 from flask import Flask, session
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tests.visitors import PASSWORD, Visited, visited
+from webspool.config import load
 from webspool.dashboard import gate
+from webspool.dashboard.gate import Sessions
+from webspool.errors import ConfigurationError
 from webspool.ledger import accounts
 from webspool.ledger.accounts import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE
 from webspool.passwords import hashed
@@ -317,3 +321,99 @@ def test_what_the_ledger_keeps_of_a_session_does_not_open_it(visited: Visited) -
     thief = visited.visitor()
     thief.client.set_cookie("webspool_session", str(kept))
     assert thief.get().status_code == 302
+
+
+# ── a proxy that logs people in ─────────────────────────────────────────────────────────────────────────────────
+
+PROXY = {"REMOTE_ADDR": "10.0.0.5"}
+BY_PROXY = {"WEBSPOOL_USER_HEADER": "X-Forwarded-User", "WEBSPOOL_USER_HEADER_FROM": "10.0.0.0/29 unix"}
+
+
+@pytest.fixture
+def proxied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Visited:
+    monkeypatch.setenv("WEBSPOOL_INSTANCE", str(tmp_path))
+    return Visited(tmp_path, **BY_PROXY, WEBSPOOL_USER_HEADER_ROLE="viewer")
+
+
+def seen(house: Visited, name: str | None, path: str = "/", **environ: str) -> int:
+    """What somebody gets whom the header names, at a connection from the proxy unless said otherwise."""
+    headers = {} if name is None else {"X-Forwarded-User": name}
+    return house.visitor().get(path, headers=headers, environ_base=PROXY | environ).status_code
+
+
+def test_whom_the_proxy_names_is_in_and_nobody_else(proxied: Visited) -> None:
+    """Only at a connection from its own address; what other headers say of addresses does not count."""
+    assert seen(proxied, "mina@example.com") == 200
+    assert seen(proxied, "mina", REMOTE_ADDR="0.0.0.0") == 200  # as uWSGI calls the peer on a unix socket
+    assert seen(proxied, None) == 302
+    assert seen(proxied, "mina", REMOTE_ADDR="127.0.0.1") == 302
+    assert seen(proxied, "mina", REMOTE_ADDR="10.0.0.8") == 302
+    assert seen(proxied, "mina", REMOTE_ADDR="203.0.113.1", HTTP_X_FORWARDED_FOR="10.0.0.5") == 302
+    assert seen(proxied, "mina", "/login") == 302
+
+
+def test_an_address_that_middleware_of_the_users_has_written_is_not_the_proxys(proxied: Visited) -> None:
+    """ProxyFix puts in place of the peer's address what a header tells; the peer's own is the one that counts."""
+    proxied.app.wsgi_app = ProxyFix(proxied.app.wsgi_app)  # type: ignore[method-assign]
+    assert seen(proxied, "mina", REMOTE_ADDR="203.0.113.1", HTTP_X_FORWARDED_FOR="10.0.0.5") == 302
+    assert seen(proxied, "mina", HTTP_X_FORWARDED_FOR="203.0.113.1") == 200
+
+
+@pytest.mark.parametrize("name", ["", "mina, operator", "operator,mina", "a b", "x" * 65, "token:grafana", "mina\n"])
+def test_a_name_that_is_none_or_comes_twice_is_not_believed(proxied: Visited, name: str) -> None:
+    """uWSGI joins X-Forwarded-User and X_Forwarded_User by a comma: a stranger's one takes the proxy's along."""
+    environ = {"HTTP_X_FORWARDED_USER": name}
+    assert proxied.visitor().get("/", environ_base=PROXY, environ_overrides=environ).status_code == 302
+
+
+def test_without_the_setting_the_header_says_nothing(visited: Visited) -> None:
+    """As it is with a new instance."""
+    assert seen(visited, "operator") == 302
+
+
+def test_whom_the_proxy_names_has_the_users_role_or_the_given_one(proxied: Visited) -> None:
+    """Acting asks for the word of the page, and one of another name does not fit."""
+    job = proxied.dead()
+    proxied.call("put_user", {"name": "mina", "role": "operator", "password": hashed("m"), "actor": "test"})
+
+    def acts(name: str, csrf: str, **more: str) -> int:
+        form, headers = {"verb": "retry", "id": job}, {"X-Forwarded-User": name} | more
+        return proxied.visitor().post("/jobs/act", form, csrf=csrf, headers=headers, environ_base=PROXY).status_code
+
+    page = proxied.visitor().page(f"/jobs/{job}", headers={"X-Forwarded-User": "mina"}, environ_base=PROXY)
+    word = page.partition('name="csrf" value="')[2][:64]
+    other = Sessions(proxied.config).csrf(accounts.Visitor("jun", "viewer", proxied=True))
+    assert acts("jun", other) == 403
+    assert acts("mina", "") == acts("mina", other) == 403
+    assert acts("mina", word, Origin="https://evil.example") == 403
+    assert proxied.state(job) == "dead"
+    assert acts("mina", word) == 303
+    assert proxied.query("SELECT actor FROM action WHERE verb = 'retry'") == [("dashboard:mina",)]
+    assert "Log out" not in page
+
+
+def test_without_a_role_for_others_only_users_come_in_by_the_proxy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name of the configuration's own operator is none: nobody added it."""
+    monkeypatch.setenv("WEBSPOOL_INSTANCE", str(tmp_path))
+    house = Visited(tmp_path, **BY_PROXY)
+    assert seen(house, "operator") == seen(house, "mina") == 302
+    house.call("put_user", {"name": "mina", "role": "viewer", "password": hashed("m"), "actor": "test"})
+    assert seen(house, "mina") == 200
+    assert seen(house, "jun") == 302
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"WEBSPOOL_USER_HEADER": "X-User"}, "believed from nobody"),
+        ({"WEBSPOOL_USER_HEADER": "X_User", "WEBSPOOL_USER_HEADER_FROM": "unix"}, "letters, digits and dashes"),
+        ({"WEBSPOOL_USER_HEADER": "X-User", "WEBSPOOL_USER_HEADER_FROM": "proxy"}, "no address or network"),
+        ({"WEBSPOOL_USER_HEADER_ROLE": "admin"}, "viewer or operator"),
+    ],
+)
+def test_a_half_set_proxy_is_told_at_the_start(tmp_path: Path, settings: dict[str, str], why: str) -> None:
+    """Rather than a header that is believed from everywhere, or from nowhere without a word."""
+    with pytest.raises(ConfigurationError, match=why):
+        load(tmp_path, settings)

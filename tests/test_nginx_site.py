@@ -63,6 +63,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         WEBSPOOL_TRUSTED_PROXIES="1",
         WEBSPOOL_PASSWORD=PASSWORD,
         WEBSPOOL_SECRET_KEY="s" * 32,
+        WEBSPOOL_USER_HEADER="X-Forwarded-User",
+        WEBSPOOL_USER_HEADER_FROM="127.0.0.9",
+        WEBSPOOL_USER_HEADER_ROLE="viewer",
     )
     nginx = Nginx(tmp_path_factory.mktemp("nginx"), f"127.0.0.1:{instance.port}", MAX_BODY)
     with instance, nginx:
@@ -153,3 +156,64 @@ def test_a_body_that_drips_holds_no_worker(site: Site) -> None:
     finally:
         for connection in slow:
             connection.close()
+
+
+# ── a proxy that tells nothing ──────────────────────────────────────────────────────────────────────────────────
+
+
+def plain(port: int, method: str, path: str, body: str = "", **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request(method, path, body, {name.replace("__", "-"): value for name, value in headers.items()})
+    return connection.getresponse()
+
+
+NEAR = (
+    {},
+    {"X__Forwarded__For": "127.0.0.1"},
+    {"X__Real__IP": "127.0.0.1"},
+    {"Forwarded": "for=127.0.0.1"},
+    {"Host": "localhost"},
+    {"X__Forwarded__Proto": "https"},
+    {"X__Forwarded__User": "operator"},
+    {"X_Forwarded_User": "operator"},
+)
+
+
+@pytest.mark.parametrize("headers", NEAR, ids=str)
+def test_behind_a_bare_proxy_pass_everything_asks_for_a_login(site: Site, headers: dict[str, str]) -> None:
+    """To the instance every stranger comes from 127.0.0.1 then: where one seems to come from opens nothing."""
+    for path, status in (
+        ("/dashboard/", 302),
+        ("/dashboard/jobs", 302),
+        ("/dashboard/api/status", 401),
+        ("/live/events?job=j_0", 401),
+        ("/metrics", 401),
+    ):
+        assert plain(site.nginx.bare_port, "GET", path, **headers).status == status, path
+
+
+def test_behind_a_bare_proxy_pass_no_password_is_taken_over_plain_http(site: Site) -> None:
+    """Though the proxy says that the page is of 127.0.0.1: the browser tells where it has it from, and the line to type
+    names that machine. On the machine itself one may log in."""
+    form = f"name=operator&password={PASSWORD}"
+    kind = {"Content__Type": "application/x-www-form-urlencoded"}
+    port = site.nginx.bare_port
+    answer = plain(port, "POST", "/dashboard/login", form, Origin="http://hooks.example.com:8080", **kind)
+    page = answer.read().decode()
+    assert answer.status == 403
+    assert answer.headers["Set-Cookie"] is None
+    assert f"ssh -L {site.instance.port}:127.0.0.1:{site.instance.port}" in page
+    assert "@hooks.example.com" in page
+    near = plain(port, "POST", "/dashboard/login", form, Origin=f"http://127.0.0.1:{site.instance.port}", **kind)
+    assert near.status == 303
+
+
+def test_whom_a_proxy_names_is_believed_from_its_own_address_only(site: Site) -> None:
+    """Its own header wins over what a stranger sends, with dashes or underscores; elsewhere nobody may name anybody."""
+    for headers in ({}, {"X__Forwarded__User": "operator"}, {"X_Forwarded_User": "operator"}):
+        answer = plain(site.nginx.login_port, "GET", "/dashboard/", **headers)
+        assert answer.status == 200
+        assert "<span>mina</span>" in answer.read().decode()
+    assert plain(site.instance.port, "GET", "/dashboard/", X__Forwarded__User="mina").status == 302
+    twice = plain(site.instance.port, "GET", "/dashboard/", X__Forwarded__User="mina", X_Forwarded_User="mina")
+    assert twice.status == 302

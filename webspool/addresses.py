@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
@@ -36,6 +37,27 @@ def client_of(environ: Mapping[str, Any], proxies: int, header: str = "X-Forward
             return canonical(entries[0])
     peer = environ.get("REMOTE_ADDR")
     return canonical(peer) if peer and peer != UNIX_SOCKET else None
+
+
+@dataclass(frozen=True, slots=True)
+class Peers:
+    """Who may connect and be believed: networks, and whoever reaches our unix socket (`unix`)."""
+
+    networks: Networks
+    unix: bool
+
+    @classmethod
+    def of(cls, text: str) -> Peers:
+        """Networks, addresses and the word unix, with a space between them. Raises ValueError."""
+        words = text.split()
+        return cls(networks(word for word in words if word != "unix"), "unix" in words)
+
+    def hold(self, environ: Mapping[str, Any]) -> bool:
+        """Whether the other end of the connection is one of them, whatever middleware has made of its address."""
+        peer = environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR")
+        if not peer or peer == UNIX_SOCKET:
+            return self.unix
+        return within(canonical(peer), self.networks)
 
 
 @lru_cache(maxsize=1024)

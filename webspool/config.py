@@ -22,6 +22,7 @@ from webspool.rates import Rate
 PREFIX = "WEBSPOOL_"
 NOT_SETTINGS = frozenset({"WEBSPOOL_ENV_FILE", "WEBSPOOL_INSTANCE", "WEBSPOOL_NOTIFY_SOCKET"})
 ENGINES = ("auto", "spool", "local", "inline")
+ROLES = ("viewer", "operator")
 LONGEST_SOCKET_PATH = 107
 LIVE_SOCKET = "var/live.sock"
 """Below the instance's directory, in which its processes work: so it stays short, however long that path is."""
@@ -91,6 +92,9 @@ class Config:
     trusted_proxies: int
     proxy_header: str
     rate_per_address: Rate | None
+    user_header: str | None
+    user_header_from: addresses.Peers | None
+    user_header_role: str | None
     public_url: str | None
     secret_key: str | None = field(repr=False)
     password: str | None = field(repr=False)
@@ -167,7 +171,7 @@ def load(directory: Path | str, environ: Mapping[str, str] | None = None) -> Con
     merged = written | dict(environ)
     faults += _unknown_keys(merged)
     values, bad = _read_settings(merged, directory)
-    if faults := faults + bad:
+    if faults := faults + (bad or _at_odds(values)):
         raise ConfigurationError(where=str(directory), faults=faults)
     return Config(directory=directory, environ=MappingProxyType(merged), **values)
 
@@ -255,6 +259,13 @@ def _read_settings(merged: Mapping[str, str], directory: Path) -> tuple[dict[str
     return values, faults
 
 
+def _at_odds(values: Mapping[str, Any]) -> list[str]:
+    """What is read well and yet does not go together."""
+    if values["user_header"] and values["user_header_from"] is None:
+        return ["WEBSPOOL_USER_HEADER is believed from nobody: WEBSPOOL_USER_HEADER_FROM names the proxy's addresses"]
+    return []
+
+
 def _address(bind: str, directory: Path) -> Address:
     """Read a WEBSPOOL_BIND. Raises ValueError with a hint."""
     if found := re.fullmatch(r"fd://(\d{1,4})", bind):
@@ -306,6 +317,18 @@ def _proxy_header(text: str) -> str:
         if text.lower() == header.lower():
             return header
     raise ValueError(f"it must be {' or '.join(addresses.HEADERS)}, in which a proxy adds the address of its client")
+
+
+def _user_header(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{0,63}", text):
+        raise ValueError("it must be the name of a header, of letters, digits and dashes, as X-Forwarded-User")
+    return text
+
+
+def _role(text: str) -> str:
+    if text not in ROLES:
+        raise ValueError(f"it must be {' or '.join(ROLES)}")
+    return text
 
 
 def _engine(text: str) -> str:
@@ -403,6 +426,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WEBSPOOL_TRUSTED_PROXIES", _whole(0, 16), 0, "Proxies in front whose forwarding headers are believed."),
     Setting("WEBSPOOL_PROXY_HEADER", _proxy_header, "X-Forwarded-For", "The header in which they tell the client."),
     Setting("WEBSPOOL_RATE_PER_ADDRESS", Rate.of, None, "How often one address may come, as 600/minute."),
+    Setting("WEBSPOOL_USER_HEADER", _user_header, None, "The header in which a proxy that logs people in names them."),
+    Setting("WEBSPOOL_USER_HEADER_FROM", addresses.Peers.of, None, "From which addresses it is believed."),
+    Setting("WEBSPOOL_USER_HEADER_ROLE", _role, None, "The role of those whom it names and no user is."),
     Setting("WEBSPOOL_PUBLIC_URL", _web_url, None, "The address under which the outside world knows this instance."),
     Setting("WEBSPOOL_SECRET_KEY", str, None, "Signs sessions.", secret=True),
     Setting("WEBSPOOL_PASSWORD", str, None, "The dashboard's password.", secret=True),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +15,12 @@ from webspool.cli.filters import as_json
 from webspool.cli.printing import Column, moment
 from webspool.config import Config
 from webspool.ledger import accounts
-from webspool.ledger.accounts import LONGEST_NAME, LONGEST_PASSWORD, OPERATOR, ROLES
+from webspool.ledger.accounts import LONGEST_NAME, LONGEST_PASSWORD, NAME, OPERATOR, ROLES
 from webspool.ledger.operations import Operation
 from webspool.operate import Operator
 from webspool.records import new_id
 
 SHORTEST = 8
-NAME = re.compile(rf"[\w.@+-]{{1,{LONGEST_NAME}}}")
 
 USER_COLUMNS = (
     Column("NAME", lambda user: user["name"]),

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, g, redirect, render_template, request, ur
 from werkzeug.wrappers import Response as AnyResponse
 
 from webspool.addresses import network_of
-from webspool.dashboard.gate import comes_from_here, may_carry_secrets
+from webspool.dashboard.gate import comes_from_here, may_carry_secrets, plain_origin, proxied
 from webspool.dashboard.house import call, client_address, config, house
 from webspool.dashboard.words import COOKIE as LANGUAGE
 from webspool.dashboard.words import LANGUAGES, later
@@ -41,6 +41,8 @@ def _any_user() -> bool:
 
 @blueprint.get("/login")
 def show() -> Response | AnyResponse:
+    if config().secret_key and proxied(request, config()) is not None:
+        return redirect(_target())
     if why_closed() is None and may_carry_secrets(request, config()) and g.sessions.visitor(request):
         return redirect(_target())
     return _page()
@@ -67,7 +69,7 @@ def _tunnel() -> dict[str, str]:
     """The line that makes a way which nobody listens to, and the address at its end."""
     address = config().address
     port = address.port or 8000
-    host = urlsplit(f"//{request.host}").hostname or socket.gethostname()
+    host = plain_origin(request) or urlsplit(f"//{request.host}").hostname or socket.gethostname()
     far = f"{address.host or '127.0.0.1'}:{port}" if address.path is None else str(address.path)
     far = far.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
     return {"line": f"ssh -L {port}:{far} {_user()}@{host}", "url": f"http://localhost:{port}{request.script_root}/"}
@@ -122,7 +124,8 @@ def _let_in(name: str, who: str, remote: str | None) -> AnyResponse:
 
 @blueprint.post("/logout")
 def leave() -> AnyResponse:
-    call("log_out", id=g.visitor.session)
+    if g.visitor.session is not None:
+        call("log_out", id=g.visitor.session)
     response = redirect(url_for("entrance.show"), 303)
     g.sessions.take(request, response)
     return response

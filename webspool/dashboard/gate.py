@@ -42,7 +42,10 @@ def is_https(request: Request, config: Config) -> bool:
 
 def is_on_this_machine(request: Request) -> bool:
     """Whether the address in the browser is of the browser's own machine: what is typed in leaves no machine."""
-    host = urlsplit(f"//{request.host}").hostname or ""
+    return _is_near(urlsplit(f"//{request.host}").hostname or "")
+
+
+def _is_near(host: str) -> bool:
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -52,8 +55,19 @@ def is_on_this_machine(request: Request) -> bool:
 
 
 def may_carry_secrets(request: Request, config: Config) -> bool:
-    """Whether a password typed in here is seen by nobody else."""
+    """Whether a password typed in here is seen by nobody else.
+
+    A proxy may have put another name in the place of ours (nginx does so by itself); the browser's own word stays.
+    """
+    if (origin := plain_origin(request)) is not None and not _is_near(origin):
+        return False
     return is_https(request, config) or is_on_this_machine(request)
+
+
+def plain_origin(request: Request) -> str | None:
+    """The name under which a browser has us over plain http, when it tells; None: it does not, or speaks TLS."""
+    origin = urlsplit(request.headers.get("Origin", ""))
+    return origin.hostname if origin.scheme == "http" else None
 
 
 def comes_from_here(request: Request, config: Config) -> bool:
@@ -128,10 +142,27 @@ class Sessions:
 
     def csrf(self, visitor: Visitor) -> str:
         """What a form of this session must send back."""
-        return hmac.new(self._key, f"csrf {visitor.session}".encode(), hashlib.sha256).hexdigest()
+        whose = visitor.session or f"of the proxy: {visitor.name}"
+        return hmac.new(self._key, f"csrf {whose}".encode(), hashlib.sha256).hexdigest()
 
     def csrf_fits(self, visitor: Visitor, given: str) -> bool:
         return hmac.compare_digest(self.csrf(visitor).encode(), given.encode("utf-8", "surrogateescape"))
+
+
+def proxied(request: Request, config: Config) -> Visitor | None:
+    """Whom the proxy in front has let in: only by the header that WEBSPOOL_USER_HEADER names, and only when the proxy
+    itself is the other end of the connection.
+
+    uWSGI joins a header that comes twice, also under a name with underscores, by a comma: a name has none.
+    """
+    if (
+        config.user_header is None
+        or config.user_header_from is None
+        or not config.user_header_from.hold(request.environ)
+    ):
+        return None
+    name = request.headers.get(config.user_header, "")
+    return accounts.visitor_of_proxy(config, name) if accounts.NAME.fullmatch(name) else None
 
 
 def bearer(request: Request) -> str | None:

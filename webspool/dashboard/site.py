@@ -21,7 +21,7 @@ from webspool.dashboard import (
     showing,
     words,
 )
-from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https
+from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https, proxied
 from webspool.dashboard.house import House, config, house
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
 from webspool.ledger import accounts
@@ -94,7 +94,7 @@ def _common() -> dict[str, Any]:
     visitor = g.get("visitor")
     return {
         "visitor": visitor,
-        "csrf": g.sessions.csrf(visitor) if visitor and visitor.session else "",
+        "csrf": g.sessions.csrf(visitor) if visitor and visitor.browses else "",
         "language": words.language(),
         "theme": request.cookies.get("webspool_theme", ""),
         "instance": config().directory.name,
@@ -132,6 +132,8 @@ def _ask() -> AnyResponse | None:
 def _visitor() -> accounts.Visitor | None:
     if (token := bearer(request)) is not None:
         return accounts.visitor_of_token(config(), digest(token)) if _is_api() else None
+    if config().secret_key and (visitor := proxied(request, config())) is not None:
+        return visitor
     return g.sessions.visitor(request) if entrance.why_closed() is None else None
 
 
@@ -150,7 +152,7 @@ def _to_login() -> AnyResponse:
 
 def _may_act() -> AnyResponse | None:
     """An action needs an operator; one of a browser a page of ours, and the word that only our pages know."""
-    if g.visitor.session is not None:
+    if g.visitor.browses:
         given = request.headers.get("X-CSRF-Token") or request.form.get("csrf", "")
         if not comes_from_here(request, config()) or not g.sessions.csrf_fits(g.visitor, given):
             return _refused("not_from_here", "This was not sent by a page of this dashboard. Load the page anew.")

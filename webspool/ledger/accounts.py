@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
-from webspool.config import Config
+from webspool.config import ROLES, Config
 from webspool.ledger.actions import recorded
 from webspool.ledger.database import Transaction
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.reader import Reader, read, rfc3339
 
-ROLES = ("viewer", "operator")
 OPERATOR = "operator"
 LONGEST_NAME, LONGEST_PASSWORD = 64, 1024
+NAME = re.compile(rf"[\w.@+-]{{1,{LONGEST_NAME}}}")
 SESSION_SECONDS = 7 * 86400.0
 SESSIONS_OF_A_USER = 20
 TRY_SECONDS = 60.0
@@ -138,11 +139,17 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who asks: a user with a session, or a program with a token."""
+    """Who asks: a user with a session, whom the proxy in front has let in (`proxied`), or a program with a token."""
 
     name: str
     role: str
     session: str | None = None
+    proxied: bool = False
+
+    @property
+    def browses(self) -> bool:
+        """Whether a browser shows by itself who it is, so that a page of others could make it act."""
+        return self.session is not None or self.proxied
 
     @property
     def may_act(self) -> bool:
@@ -181,6 +188,13 @@ def visitor_of_session(config: Config, session: str, now: float) -> Visitor | No
     return read(config, work)
 
 
+def visitor_of_proxy(config: Config, name: str) -> Visitor | None:
+    """Whom the proxy names: a user, or anybody where WEBSPOOL_USER_HEADER_ROLE gives others a role."""
+    row = read(config, lambda reader: reader.one("user", name=name))
+    role = row["role"] if row else config.user_header_role
+    return Visitor(name, role, proxied=True) if role else None
+
+
 def visitor_of_token(config: Config, digest: str) -> Visitor | None:
     """Whose token has that digest."""
     row = read(config, lambda reader: reader.one("token", digest=digest))
@@ -199,3 +213,21 @@ def tokens(config: Config) -> list[dict[str, Any]]:
 
 def _timed(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"created_at": rfc3339(row["created_at"])}
+
+
+__all__ = [
+    "LONGEST_NAME",
+    "LONGEST_PASSWORD",
+    "NAME",
+    "OPERATOR",
+    "ROLES",
+    "VERBS",
+    "User",
+    "Visitor",
+    "tokens",
+    "user",
+    "users",
+    "visitor_of_proxy",
+    "visitor_of_session",
+    "visitor_of_token",
+]
