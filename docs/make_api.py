@@ -203,6 +203,7 @@ SCHEMAS: dict[str, Schema] = {
     "Answer": thing({"id": id_of("j"), "answer": ANSWER}),
     "Answers": thing({"answers": many(ref("Answer")), "more": YES, "upto": or_null(WHOLE)}),
     "Held": thing({"name": TEXT, "answer": {"enum": ["done", "paused already", "not paused"]}}),
+    "Ordered": thing({"job": id_of("j"), "state": STATE}),
     "Replayed": thing(REPLAYED),
     "ReplayedMany": thing({"answers": many(ref("Replayed")), "more": YES, "upto": or_null(WHOLE)}),
     "OpenAPI": {"type": "object"},
@@ -235,6 +236,15 @@ FIELDS: dict[str, tuple[str, Schema]] = {
     "upto": ("Nothing newer: the `upto` that was told with the count.", WHOLE),
     "spread_seconds": ("Begin them evenly over that time.", {"type": "number", "minimum": 0, "maximum": 31536000}),
     "reason": ("Kept as the jobs' error.", {"type": "string", "minLength": 1, "maxLength": 500}),
+    "arguments": ("By name; of a task that no webhook starts.", {"type": "object"}),
+    "payload": ("The webhook's JSON; of a task that webhooks start.", ANY),
+    "source": ("As if it came from that source; the first that starts the task unless given.", TEXT),
+    "type": ("The event's type.", {"type": "string", "minLength": 1, "maxLength": 200}),
+    "at": ("Not before that time.", {"type": "string", "format": "date-time"}),
+    "delay_seconds": ("Not before so long from now.", SECONDS),
+    "priority": ("Higher ones are begun first.", {"type": "integer"}),
+    "key": ("Of jobs of the task with the same key one runs at a time.", {"type": "string", "maxLength": 200}),
+    "id": ("The job's id, made by you: sent twice it is one job.", {"type": "string", "pattern": "^j_[0-9a-f]{32}$"}),
     "vouch": ("Take it although its proof does not fit, or cannot be checked again.", YES),
 }
 BY_FILTER = ("ids", "filter", "confirm", "upto")
@@ -248,6 +258,7 @@ CAUSES: dict[str, tuple[int, str]] = {
     "unknown_field": (400, "The JSON has a field that is not read here."),
     "bad_field": (400, "A field is not what it should be, or is missing."),
     "login_required": (401, "No token, or one that opens nothing."),
+    "arguments_do_not_fit": (400, "The task takes other arguments; `faults` says by name why."),
     "viewer": (403, "The token is a viewer's: it may look, not act."),
     "not_from_here": (403, "A browser's session asks without the CSRF word, or from another page."),
     "not_found": (404, "There is nothing of that id or name."),
@@ -373,6 +384,12 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         "Answers",
         asks(*BY_FILTER, "reason", filters=OF_JOBS),
         causes=MANY,
+    ),
+    ("post", "/tasks/{name}/run"): act(
+        "Run a task once: with `arguments`, or where webhooks start it with a `payload`, as `webspool run` does.",
+        "Ordered",
+        asks("arguments", "source", "type", "payload", "at", "delay_seconds", "priority", "key", "id"),
+        causes=(*ONE, "bad_field", "arguments_do_not_fit"),
     ),
     ("post", "/deliveries/{delivery_id}/replay"): act(
         "New jobs from a delivery, by the routing of the code that runs.", "Replayed", causes=ONE

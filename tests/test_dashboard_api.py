@@ -14,10 +14,13 @@ from jsonschema import Draft202012Validator
 from werkzeug.test import TestResponse
 
 from tests.furnished import failed
-from tests.visitors import Visited, visited
+from tests.visitors import Visited, audit, deploy, visited
+from webspool import task
 from webspool.ledger import reading
 from webspool.passwords import digest
 from webspool.policy import Policy
+from webspool.records import new_id
+from webspool.task import registry
 
 __all__ = ["visited"]
 
@@ -88,8 +91,16 @@ class Program:
         return answer.get_json()
 
 
+@task
+def bill(month: int, to: str = "all") -> None: ...
+
+
+registry.tasks.pop("bill")
+
+
 @pytest.fixture
-def program(visited: Visited) -> Program:
+def program(visited: Visited, monkeypatch: pytest.MonkeyPatch) -> Program:
+    monkeypatch.setattr(registry, "tasks", {"deploy": deploy, "audit": audit, "bill": bill})
     return Program(visited)
 
 
@@ -135,7 +146,7 @@ def test_what_a_route_takes_is_what_the_file_says(visited: Visited, method: str,
     assert set(getattr(view, "reads", ())) == set(body.get("properties", {}))
     assert program.problem(method, path, query={"stat": "dead"}, **inside)["cause"] == "unknown_parameter"
     if method != "get":
-        assert program.problem(method, path, json={"id": "all"}, **inside)["cause"] == "unknown_field"
+        assert program.problem(method, path, json={"everything": True}, **inside)["cause"] == "unknown_field"
         assert program.problem(method, path, json=["all"], **inside)["cause"] == "unparsable_body"
     assert visited.query("SELECT count(*) FROM action WHERE verb NOT LIKE 'put_%'") == [(0,)]
 
@@ -210,6 +221,8 @@ def test_every_operation_answers_in_its_shape(visited: Visited, program: Program
     assert post("/refusals/{refusal_id}/replay", refusal_id=refusal)["answer"] == "accepted"
     assert post("/deliveries/replay", json={"ids": [delivery]})["answers"][0]["answer"] == "replayed"
     assert post("/refusals/replay", json={"ids": [refusal], "vouch": True})["answers"][0]["answer"] == "duplicate"
+
+    assert post("/tasks/{name}/run", json={"payload": {"ref": "x"}, "type": "push"}, name="deploy")["state"] == "queued"
 
     assert program.ask("put", "/pauses/{name}", name="task:deploy").get_json()["answer"] == "done"
     assert program.ask("put", "/pauses/{name}", name="task:deploy").get_json()["answer"] == "paused already"
@@ -376,6 +389,67 @@ def test_a_body_that_is_gone_is_told_as_gone(visited: Visited, program: Program)
     visited.query("UPDATE delivery SET body = NULL")
     assert program.problem("get", "/deliveries/{delivery_id}/body", delivery_id=delivery)["cause"] == "body_gone"
     assert program.get("/deliveries/{delivery_id}", delivery_id=delivery)["body"] is None
+
+
+# ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_task_is_run_once_however_often_it_is_sent(visited: Visited, program: Program) -> None:
+    """By the id that the caller made; with its arguments, when and how."""
+    job = new_id("j")
+    order = {"arguments": {"month": 11}, "delay_seconds": 3600, "priority": 5, "key": "bills", "id": job}
+    for _ in range(2):
+        assert program.post("/tasks/{name}/run", json=order, name="bill") == {"job": job, "state": "scheduled"}
+    assert visited.query("SELECT count(*) FROM job") == [(1,)]
+    found = program.get("/jobs/{job_id}", job_id=job)
+    assert (found["arguments"], found["priority"], found["key"]) == ({"month": 11}, 5, "bills")
+    at = program.post("/tasks/{name}/run", json={"arguments": {"month": 12}, "at": "2100-01-01T00:00:00Z"}, name="bill")
+    assert program.get("/jobs/{job_id}", job_id=at["job"])["due_at"] == "2100-01-01T00:00:00.000Z"
+
+
+def test_a_task_that_webhooks_start_is_run_with_a_payload(visited: Visited, program: Program) -> None:
+    """A delivery is made of it, so that the task finds what it always finds."""
+    order = {"payload": {"ref": "main"}, "type": "push", "source": "github"}
+    job = program.post("/tasks/{name}/run", json=order, name="audit")["job"]
+    delivery = program.get(
+        "/deliveries/{delivery_id}", delivery_id=program.get("/jobs/{job_id}", job_id=job)["delivery"]
+    )
+    assert (delivery["body"], delivery["type"], delivery["remote"]) == ('{"ref":"main"}', "push", "token:operator")
+
+
+@pytest.mark.parametrize(
+    ("name", "order", "cause"),
+    [
+        ("bill", {}, "arguments_do_not_fit"),
+        ("bill", {"arguments": {"month": "11"}}, "arguments_do_not_fit"),
+        ("bill", {"arguments": {"month": 11, "year": 1}}, "arguments_do_not_fit"),
+        ("bill", {"arguments": [11]}, "bad_field"),
+        ("bill", {"payload": {}}, "bad_field"),
+        ("bill", {"arguments": {"month": 11}, "at": "tomorrow"}, "bad_field"),
+        ("bill", {"arguments": {"month": 11}, "at": "2100-01-01", "delay_seconds": 1}, "bad_field"),
+        ("bill", {"arguments": {"month": 11}, "priority": 1 << 40}, "bad_field"),
+        ("bill", {"arguments": {"month": 11}, "id": "j_1"}, "bad_field"),
+        ("deploy", {"arguments": {}}, "bad_field"),
+        ("deploy", {"payload": {}, "source": "gitlab"}, "bad_field"),
+        ("nothing", {}, "not_found"),
+    ],
+    ids=str,
+)
+def test_an_order_that_does_not_fit_is_refused(
+    visited: Visited, program: Program, name: str, order: Any, cause: str
+) -> None:
+    """And makes no job."""
+    found = program.problem("post", "/tasks/{name}/run", json=order, name=name)
+    assert found["cause"] == cause
+    assert visited.query("SELECT count(*) FROM job") == [(0,)]
+
+
+def test_a_paused_source_that_refuses_takes_no_payload(visited: Visited, program: Program) -> None:
+    """It is told, and nothing is kept."""
+    program.ask("put", "/pauses/{name}", name="refuse:github")
+    found = program.problem("post", "/tasks/{name}/run", json={"payload": {}}, name="deploy")
+    assert (found["status"], found["cause"]) == (409, "not_allowed")
+    assert visited.query("SELECT count(*) FROM job") == [(0,)]
 
 
 # ── who may ─────────────────────────────────────────────────────────────────────────────────────────────────────
