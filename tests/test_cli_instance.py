@@ -181,7 +181,7 @@ def test_init_writes_an_instance_without_faults(tmp_path):
     assert (directory / "my_spools").stat().st_mode & 0o777 == 0o700
     assert {path.name for path in directory.iterdir()} >= {"app.py", "tasks.py", "uwsgi.ini", ".gitignore"}
     checked = webspool("check", cwd=directory)
-    assert (checked.returncode, checked.stdout) == (0, "webspool: configuration ok (2 sources, 2 tasks)\n")
+    assert (checked.returncode, checked.stdout) == (0, "webspool: configuration ok (2 sources, 3 tasks)\n")
 
 
 def test_init_overwrites_nothing_and_names_what_is_in_the_way(tmp_path):

@@ -16,6 +16,7 @@ from webspool.errors import ArgumentsDoNotFit, UnparsableBody
 from webspool.moments import read_due, read_length
 from webspool.payloads import parse_json
 from webspool.routing import flat
+from webspool.sample import method_of
 from webspool.source import Source
 from webspool.task import Options, SpoolRequest, Task, bound
 
@@ -283,7 +284,7 @@ def webhook_of(source: Source, event_type: str | None, payload: bytes) -> dict[s
     """A webhook of that source which nobody sent, without its body."""
     return {
         "source": source.name,
-        "method": "POST" if "POST" in source.methods else source.methods[0],
+        "method": method_of(source),
         "url": source.path,
         "headers": [["Content-Type", _kind_of(payload)]],
         "event_type": event_type,

@@ -6,16 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from webspool.ledger.tallies import Tally
+from webspool.ledger.tallies import Tally, is_silent, usual_pause
 
 STANDING_SECONDS = 60.0
 FAILURE_RATE = 0.5
 ENOUGH_ATTEMPTS = 20
 ENOUGH_REFUSALS = 3
-ENOUGH_DELIVERIES = 20
-SILENT_TIMES = 10
-SILENT_AT_LEAST_SECONDS = 3600.0
-WEEK_SECONDS = 7 * 86400.0
 NAMED_AT_MOST = 3
 
 
@@ -114,10 +110,8 @@ def _silent(found: Facts) -> Iterator[Alert]:
     """Ten times its usual pause, and an hour at least; what comes now and then has no usual pause."""
     for source, last_at in found.last_delivery_at.items():
         week = found.week.get(f"source:{source}")
-        if week is None or week.accepted < ENOUGH_DELIVERIES:
-            continue
-        usual = WEEK_SECONDS / week.accepted
-        if found.now - last_at > max(SILENT_TIMES * usual, SILENT_AT_LEAST_SECONDS):
+        usual = usual_pause(week.accepted) if week else None
+        if week and usual and is_silent(week.accepted, found.now - last_at):
             silent = _spoken(found.now - last_at)
             sentence = f"Nothing has come from {source} since {silent}; usually it sends every {_spoken(usual)}."
             command = f"webspool deliveries --source {source}"

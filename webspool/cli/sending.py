@@ -6,7 +6,6 @@ import http.client
 import socket
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import click
 
@@ -15,7 +14,7 @@ from webspool.config import Address, Config
 from webspool.errors import WebspoolError
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.records import Headers, WebhookRequest
-from webspool.signatures import named, sign
+from webspool.sample import sample
 from webspool.source import Source
 
 SECONDS = 30.0
@@ -62,14 +61,10 @@ def send(
     body = file.read() if file is not None else (data if data is not None else "{}").encode()
     config = chosen_config()
     known = _source(config, source)
-    request = WebhookRequest(_method(known), known.path, Headers([("Content-Type", content_type)]), body)
-    event_id = event_id or (None if named(known.verify, request)[0] else str(uuid4()))
-    base = (config.public_url or url or config.address.url or "http://localhost").rstrip("/")
     try:
-        used = config.secret(secret) if secret else _secret(config, known)
-        if known.scheme.asymmetric and not secret and "PRIVATE KEY" not in used:
-            raise ValueError("the source's secret is a public key")
-        signed = sign(known.verify, used, request, event_id=event_id, event_type=event, base=base)
+        signed = sample(
+            config, known, body, event_type=event, event_id=event_id, content_type=content_type, secret=secret, url=url
+        )
     except ValueError as fault:
         raise NotSignable(source=source, why=fault) from None
     status, answer = _post(signed, config.address, url)
@@ -97,14 +92,6 @@ def app_of(config: Config) -> Any:
         raise
     except Exception as fault:
         raise NotImportable(app=config.app, why=f"{type(fault).__name__}: {fault}") from fault
-
-
-def _method(source: Source) -> str:
-    return "POST" if "POST" in source.methods else source.methods[0]
-
-
-def _secret(config: Config, source: Source) -> str:
-    return config.secret(source.secrets[0]) if source.secrets else ""
 
 
 def _post(request: WebhookRequest, address: Address, url: str | None) -> tuple[int, str]:

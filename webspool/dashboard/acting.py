@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from webspool.dashboard.asked import Asked, asked
 from webspool.dashboard.house import config, operator
 from webspool.dashboard.sentences import retell
-from webspool.dashboard.words import say
+from webspool.dashboard.words import later, say
 from webspool.ledger import reading, searching
 from webspool.ledger.reading import Filters
 from webspool.operate import Answered
@@ -131,6 +131,52 @@ def _why(answer: str) -> str:
     if answer == "not_found":
         return say("no longer there")
     return retell(answer.removeprefix("not_allowed: "))
+
+
+# ── pauses ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+PAUSED = {
+    "pause": later("{name} is paused."),
+    "refuse": later("{name} is paused and refuses."),
+    "resume": later("{name} goes on."),
+}
+ASKED_FIRST = {
+    "refuse": later("Take no webhooks of {name}? Its sender is answered 503 and sends them again."),
+    "pause": later("Pause everything? Webhooks are accepted meanwhile; what runs may end, nothing begins."),
+}
+
+
+@blueprint.post("/pause")
+def pause() -> str | AnyResponse:
+    """Pause or resume `all`, `task:NAME` or `source:NAME`; to pause everything or to refuse is confirmed first."""
+    name, verb, back = (request.form.get(field, "") for field in ("name", "verb", "back"))
+    kind, _, of = name.partition(":")
+    if verb not in PAUSED or not (name == "all" or (kind == "source" and of) or (kind == "task" and of)):
+        raise BadRequest("verb is pause, resume or refuse, name is all, task:NAME or source:NAME")
+    if verb == "refuse" and kind != "source":
+        raise BadRequest("only a source can refuse")
+    if "sure" not in request.form and (verb == "refuse" or (verb == "pause" and name == "all")):
+        asked_first = say(ASKED_FIRST[verb], name=of)
+        return render_template("sure.html", ask=asked_first, verb=verb, name=name, back=back)
+    answers = dict(_paused(verb, name))
+    text = "; ".join(_told(verb, each, answer) for each, answer in answers.items())
+    return back_to(back, url_for("pages.overview"), text, bad="done" not in answers.values())
+
+
+def _paused(verb: str, name: str) -> Answered:
+    match verb:
+        case "pause":
+            return operator().pause([name])
+        case "refuse":
+            return operator().pause([name.replace("source:", "refuse:", 1)])
+        case _:
+            return operator().resume([name])
+
+
+def _told(verb: str, name: str, answer: str) -> str:
+    of = say("everything") if name == "all" else name.partition(":")[2]
+    return say(PAUSED[verb], name=of) if answer == "done" else say("{name}: {why}.", name=of, why=retell(answer))
 
 
 def _back(query: Asked, text: str, *, bad: bool = False) -> AnyResponse:

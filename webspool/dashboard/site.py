@@ -19,6 +19,7 @@ from webspool.dashboard import (
     running,
     sentences,
     showing,
+    standing,
     words,
 )
 from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https, proxied
@@ -61,7 +62,7 @@ def make_site(house: House) -> Flask:
     site.context_processor(_common)
     site.before_request(_ask)
     site.after_request(_guarded)
-    for each in (entrance, pages, deliveries, failures, running, acting, api):
+    for each in (entrance, pages, deliveries, failures, running, standing, acting, api):
         site.register_blueprint(each.blueprint)
     site.register_error_handler(HTTPException, _http_fault)
     site.register_error_handler(NotFound, _not_found)
@@ -83,6 +84,7 @@ MENU = (
     ("standing.audit", "audit", "Audit log"),
 )
 ALSO = {
+    "standing.sources": ("standing.sending", "standing.send"),
     "running.page": ("running.run",),
     "pages.jobs": ("pages.job", "acting.jobs"),
     "deliveries.listed": ("deliveries.one", "deliveries.refused", "deliveries.refusal"),

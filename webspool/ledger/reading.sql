@@ -9,7 +9,7 @@ SELECT id, boot, pid, start, engine, started_at, stopping, generation FROM insta
 
 -- name: processes_of
 SELECT process.id, process.pid, process.start, process.generation, process.tried, process.broken, process.runner_pid,
-       (SELECT count(*) FROM attempt WHERE attempt.process = process.id AND attempt.ended_at IS NULL) AS busy
+       process.joined_at, (SELECT count(*) FROM attempt WHERE attempt.process = process.id AND attempt.ended_at IS NULL) AS busy
 FROM process WHERE process.instance = :instance AND process.ended_at IS NULL
 
 -- name: happenings
@@ -366,3 +366,37 @@ SELECT task, state, count(*) FROM job INDEXED BY job_running WHERE state = 'runn
 
 -- name: oldest_queued
 SELECT min(due_at) AS due_at FROM job INDEXED BY job_queued WHERE state = 'queued' HAVING min(due_at) IS NOT NULL
+
+-- name: scheduled
+SELECT seq, id, task, source, delivery, attempts, number, key, priority, created_at, due_at, error
+FROM job INDEXED BY job_scheduled
+WHERE state = 'scheduled' AND (due_at, seq) > (:due_at, :seq)
+AND (:task IS NULL OR task = :task) AND (:source IS NULL OR source = :source)
+ORDER BY due_at, seq LIMIT :limit
+
+-- name: running_by_task
+SELECT task, count(*) AS jobs FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY task
+
+-- name: tallied
+SELECT name, counted.fullkey AS place, sum(counted.atom) AS number
+FROM tally, json_tree(tally.counts) AS counted
+WHERE span = :span AND at >= :since AND name >= :kind AND name < :below AND counted.atom IS NOT NULL
+GROUP BY name, place
+
+-- name: accepted_of_sources
+SELECT name, sum(counts ->> 'accepted') AS accepted, max(at) AS last_at FROM tally
+WHERE span = :span AND at >= :since AND name >= 'source:' AND name < 'source;' AND counts ->> 'accepted' > 0
+GROUP BY name
+
+-- name: actions
+SELECT id, verb, arguments, answer, actor, at FROM (
+    SELECT * FROM action WHERE id >= :bound AND id < :before ORDER BY id DESC LIMIT :window)
+WHERE (:actor IS NULL OR instr(lower(actor), lower(:actor))) AND (:verb IS NULL OR verb = :verb)
+AND (:text IS NULL OR instr(arguments, :text)) ORDER BY id DESC LIMIT :limit
+
+-- name: action_at_the_end
+SELECT min(id) AS id, count(*) AS number FROM (
+    SELECT id FROM action WHERE id >= :bound AND id < :before ORDER BY id DESC LIMIT :window)
+
+-- name: last_delivery
+SELECT id, event_type AS type, received_at, status FROM delivery WHERE seq = :seq

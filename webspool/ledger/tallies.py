@@ -22,6 +22,10 @@ KEPT_SECONDS = {MINUTE: 3 * 3600, QUARTER: 8 * 86400}
 SHORTEST_SECONDS = 0.001
 STEPS_A_DOUBLING = 2
 LAST_BUCKET = 50
+WEEK_SECONDS = 7 * 86400.0
+ENOUGH_DELIVERIES = 20
+SILENT_TIMES = 10
+SILENT_AT_LEAST_SECONDS = 3600.0
 TIMED = {"wait": "wait", "succeeded": "run", "failed": "run", "flush": "flush"}
 
 Counts = dict[str, Any]
@@ -107,6 +111,17 @@ def quantile(buckets: Mapping[str, int], share: float) -> float | None:
         if rest <= 0:
             return seconds_of(at)
     return None
+
+
+def usual_pause(accepted_in_week: int) -> float | None:
+    """Seconds between two deliveries of a source; None: what comes now and then has no usual pause."""
+    return WEEK_SECONDS / accepted_in_week if accepted_in_week >= ENOUGH_DELIVERIES else None
+
+
+def is_silent(accepted_in_week: int, for_seconds: float) -> bool:
+    """Whether nothing has come for ten times the usual pause, and an hour at least."""
+    usual = usual_pause(accepted_in_week)
+    return usual is not None and for_seconds > max(SILENT_TIMES * usual, SILENT_AT_LEAST_SECONDS)
 
 
 # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
