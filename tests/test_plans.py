@@ -14,7 +14,7 @@ import apsw
 import pytest
 
 from tests.furnished import Furnished, failed
-from webspool.ledger import paging, reading
+from webspool.ledger import failing, paging, reading, searching, surveys
 from webspool.ledger.database import STATEMENTS, Database
 from webspool.ledger.reader import Reader
 from webspool.ledger.reading import Filters, Page
@@ -137,8 +137,9 @@ def test_no_page_of_a_narrowed_list_is_found_by_reading_all(
 
 
 def test_what_stands_is_told_without_reading_all(house: Furnished, ledger: apsw.Connection, asked: Any) -> None:
-    """Status, failures, what waits, one job, one delivery."""
+    """Status, failures, what waits, one job, one delivery, what the pages survey."""
     job = reading.jobs(house.config, Filters(states=(State.DEAD,)))[0]
+    group = failing.groups(house.config, Filters())[0]
     questions = [
         lambda: reading.status(house.config),
         lambda: reading.failures(house.config, Filters()),
@@ -146,6 +147,13 @@ def test_what_stands_is_told_without_reading_all(house: Furnished, ledger: apsw.
         lambda: reading.running_jobs(house.config, "m"),
         lambda: reading.job(house.config, job["id"]),
         lambda: reading.delivery(house.config, job["delivery"]),
+        lambda: surveys.scheduled(house.config, 50, task="deploy", source="github"),
+        lambda: surveys.sources(house.config, ["github", "shop", "nobody"]),
+        lambda: surveys.tasks(house.config),
+        lambda: surveys.actions(house.config, 50, actor="anna", verb="run", text="x", since=1.0, until=time.time()),
+        lambda: failing.groups(house.config, Filters(source="github")),
+        lambda: failing.jobs_of(house.config, group, (State.DEAD,), Filters(since=1.0)),
+        lambda: searching.count_jobs(house.config, Filters(states=(State.DEAD,), task="deploy")),
     ]
     for question in questions:
         heard = asked(question)

@@ -218,14 +218,19 @@ def order_of_texts(task: Task[Any, Any], texts: Mapping[str, str], options: Opti
 
 def order_of_json(task: Task[Any, Any], text: str | bytes, options: Options) -> SpoolRequest:
     """An order whose arguments are a JSON object. Raises ArgumentsDoNotFit."""
+    return order_of(task, json_object(text, task.name), options)
+
+
+def json_object(text: str | bytes, task: str) -> dict[str, Any]:
+    """Arguments that are written as a JSON object. Raises ArgumentsDoNotFit."""
     given = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
-        values = parse_json(given, task.name)
+        values = parse_json(given, task)
     except UnparsableBody as fault:
-        raise ArgumentsDoNotFit(task=task.name, why=f"they are no JSON: {fault.why}") from None
+        raise ArgumentsDoNotFit(task=task, why=f"they are no JSON: {fault.why}") from None
     if not isinstance(values, dict):
-        raise ArgumentsDoNotFit(task=task.name, why="they are no JSON object: {...}")
-    return order_of(task, values, options)
+        raise ArgumentsDoNotFit(task=task, why="they are no JSON object: {...}")
+    return values
 
 
 def order_of(task: Task[Any, Any], values: Mapping[str, Any], options: Options) -> SpoolRequest:

@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request, url_for
@@ -85,9 +86,20 @@ def jobs() -> Response:
         tasks=[row["name"] for row in searching.tasks(config())],
         sources=sorted({*house().sources, *searching.sources(config())}),
         next=None if found.after is None else url_for("pages.jobs", **query.query, after=found.after),
+        number=_number_of(query.filters, found),
+        most=searching.COUNTED_AT_MOST,
         states=list(State),
     )
     return Response(page, 400 if query.faults else 200)
+
+
+def _number_of(filters: Filters, found: searching.Search) -> int | None:
+    """How many jobs there are of which this page shows some; None where counting them would mean reading all."""
+    if filters.after is None and found.after is None:
+        return len(found.found)
+    if filters.text is not None or filters.type is not None:
+        return None
+    return searching.count_jobs(config(), replace(filters, after=None), searching.COUNTED_AT_MOST)
 
 
 # ── one job ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -112,7 +124,7 @@ def job(job_id: str) -> str:
         may=_may(found["state"]),
         delivery=_delivery_of(found),
         copies=reading.copies(config(), job_id),
-        editable=visitor().may_act,
+        copy_url=url_for("anew.page", job_id=job_id) if visitor().may_act else None,
     )
 
 

@@ -114,8 +114,7 @@ def _refused(task: Task[Any, Any], typed: Typed) -> Response:
 
 def _ordered(task: Task[Any, Any], form: Mapping[str, str]) -> str:
     """The id of the job that was made. Raises ArgumentsDoNotFit: nothing was stored."""
-    once = form.get("once", "")
-    job = once if JOB_ID.fullmatch(once) else new_id("j")
+    job = once_of(form)
     options = by_hand.options_of_texts(task, {name: form.get(name, "") for name in OPTIONS})
     sources = {each.name: each for each in by_hand.sources_of(task, house().sources.values())}
     if sources:
@@ -124,6 +123,12 @@ def _ordered(task: Task[Any, Any], form: Mapping[str, str]) -> str:
     else:
         operator().run(replace(_order(task, form, options), id=job))
     return job
+
+
+def once_of(form: Mapping[str, str]) -> str:
+    """The id of the job that this form makes, however often it is sent."""
+    once = form.get("once", "")
+    return once if JOB_ID.fullmatch(once) else new_id("j")
 
 
 def _order(task: Task[Any, Any], form: Mapping[str, str], options: Any) -> SpoolRequest:
@@ -143,7 +148,7 @@ def _order(task: Task[Any, Any], form: Mapping[str, str], options: Any) -> Spool
 
 def _run_webhook(source: Source, job: Mapping[str, Any], form: Mapping[str, str]) -> None:
     """The task's one argument is a delivery: one is made of the payload, for which the operator vouches."""
-    body = form.get("payload", "").encode("utf-8", "surrogatepass")
+    body = form.get("payload", "").replace("\r\n", "\n").encode("utf-8", "surrogatepass")
     webhook = by_hand.webhook_of(source, form.get("type", "").strip() or None, body)
     answer = operator().run_webhook(webhook, body, job, encrypt=source.encrypt)
     if answer["delivery"] is None:

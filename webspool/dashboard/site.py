@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from webspool.dashboard import (
     acting,
+    anew,
     api,
     charts,
     deliveries,
@@ -62,7 +63,7 @@ def make_site(house: House) -> Flask:
     site.context_processor(_common)
     site.before_request(_ask)
     site.after_request(_guarded)
-    for each in (entrance, pages, deliveries, failures, running, standing, acting, api):
+    for each in (entrance, pages, deliveries, failures, running, anew, standing, acting, api):
         site.register_blueprint(each.blueprint)
     site.register_error_handler(HTTPException, _http_fault)
     site.register_error_handler(NotFound, _not_found)
@@ -85,8 +86,9 @@ MENU = (
 )
 ALSO = {
     "standing.sources": ("standing.sending", "standing.send"),
+    "failures.listed": ("failures.act",),
     "running.page": ("running.run",),
-    "pages.jobs": ("pages.job", "acting.jobs"),
+    "pages.jobs": ("pages.job", "acting.jobs", "anew.page", "anew.run"),
     "deliveries.listed": ("deliveries.one", "deliveries.refused", "deliveries.refusal"),
 }
 

@@ -400,3 +400,17 @@ SELECT min(id) AS id, count(*) AS number FROM (
 
 -- name: last_delivery
 SELECT id, event_type AS type, received_at, status FROM delivery WHERE seq = :seq
+
+-- name: failure_most
+ ORDER BY jobs DESC LIMIT :most
+
+-- name: failing
+SELECT job.id FROM job INDEXED BY job_with_error
+WHERE job.error IS NOT NULL AND job.error IN (SELECT value FROM json_each(:errors))
+
+-- name: failing_order
+ ORDER BY job.seq LIMIT :limit
+
+-- name: last_traceback
+SELECT substr(traceback, -8000) AS traceback FROM attempt WHERE job = :job AND traceback IS NOT NULL
+ORDER BY number DESC LIMIT 1
