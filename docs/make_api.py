@@ -127,6 +127,7 @@ REFUSAL = {
 }
 WEBHOOK = {
     "headers": many(many(TEXT, minItems=2, maxItems=2)),
+    "traceparent": or_null(TEXT),
     "body": or_null(TEXT) | {"description": "Null when it is no UTF-8, not kept, or sealed; its bytes: `/body`."},
     "body_is_text": YES,
     "sealed": YES,
@@ -187,6 +188,7 @@ SCHEMAS: dict[str, Schema] = {
     "JobWithHistory": thing(
         JOB
         | {"calling": TEXT, "arguments": ANY, "number": WHOLE, "base": WHOLE, "cancelling": YES}
+        | {"traceparent": or_null(TEXT)}
         | {"history": many(ref("Attempt"))}
     ),
     "Attempt": thing(ATTEMPT),

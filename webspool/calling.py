@@ -12,6 +12,7 @@ import traceback
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
+from webspool import tracing
 from webspool.records import Ending, Order, Outcome
 from webspool.task import SPOOL_IGNORE, SPOOL_RETRY, Discard, Retry, Task, TimeLimitExceeded, current
 
@@ -70,7 +71,7 @@ def call(
 def _in_user_code(task: Task[Any, Any], order: Order, app: object, limit: TimeLimit, deadline: float) -> Any:
     try:
         limit.arm(deadline)
-        with _context(app):
+        with _context(app), tracing.around(order):
             return _invoke(task, order)
     finally:
         limit.disarm()

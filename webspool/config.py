@@ -95,6 +95,7 @@ class Config:
     user_header: str | None
     user_header_from: addresses.Peers | None
     user_header_role: str | None
+    otel: bool | None
     public_url: str | None
     secret_key: str | None = field(repr=False)
     password: str | None = field(repr=False)
@@ -325,6 +326,12 @@ def _user_header(text: str) -> str:
     return text
 
 
+def _yes(text: str) -> bool:
+    if text.lower() not in ("yes", "no"):
+        raise ValueError("it must be yes or no")
+    return text.lower() == "yes"
+
+
 def _role(text: str) -> str:
     if text not in ROLES:
         raise ValueError(f"it must be {' or '.join(ROLES)}")
@@ -430,6 +437,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("WEBSPOOL_USER_HEADER_FROM", addresses.Peers.of, None, "From which addresses it is believed."),
     Setting("WEBSPOOL_USER_HEADER_ROLE", _role, None, "The role of those whom it names and no user is."),
     Setting("WEBSPOOL_PUBLIC_URL", _web_url, None, "The address under which the outside world knows this instance."),
+    Setting("WEBSPOOL_OTEL", _yes, None, "Whether OpenTelemetry is told; else when OTEL_... names a collector."),
     Setting("WEBSPOOL_SECRET_KEY", str, None, "Signs sessions.", secret=True),
     Setting("WEBSPOOL_PASSWORD", str, None, "The dashboard's password.", secret=True),
     Setting("WEBSPOOL_METRICS_TOKEN", str, None, "The bearer token of /metrics.", secret=True),

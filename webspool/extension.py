@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
-from webspool import dashboard, engines
+from webspool import dashboard, engines, tracing
 from webspool.addresses import client_of
 from webspool.alerts.watch import Watch
 from webspool.answering import Answerer
@@ -66,6 +66,8 @@ class Webspool:
         self.say = teller("worker")
         config = load(instance_directory(app))
         self.use(config, engines.choose(config, self.say, Verbs(config, self.say)))
+        if (spans := tracing.begin(config, self.say)) is not None:
+            self.receive = spans.timed(self.receive)  # type: ignore[method-assign]
         app.extensions["webspool"] = self
         registry.bind(self)
         app.url_map.converters["webspool_rest"] = Rest

@@ -138,7 +138,8 @@ class Performer:
 
     def call(self, order: Order, output: Capture) -> Outcome:
         """Run the task in the runner; whatever becomes of it is an outcome."""
-        self.say("attempt_started", task=order.task, job=order.job, attempt=order.attempt, number=order.number)
+        told = {"task": order.task, "job": order.job, "attempt": order.attempt, "number": order.number}
+        self.say("attempt_started", **told, **_origin(order))
         assert self._runner is not None
 
         def tick() -> Outcome | None:
@@ -313,7 +314,7 @@ class Performer:
 
     def _tell_end(self, order: Order, ended: dict[str, Any]) -> None:
         facts = {"outcome": ended["outcome"], "state": ended["state"], "error": ended["error"]}
-        self.say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts)
+        self.say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts, **_origin(order))
 
 
 class Renewal:
@@ -351,6 +352,14 @@ def _turn(finished: Finished | None, wanted: dict[str, Any] | None) -> Operation
     if finished is None or finished.last_piece is None:
         return Operation(new_id("t"), "turn", given)
     return Operation(new_id("t"), "turn", given | {"output": finished.last_piece.placed()}, finished.last_piece.bytes)
+
+
+def _origin(order: Order) -> dict[str, str]:
+    """Where a job comes from, as log lines tell it."""
+    if order.delivery is None:
+        return {}
+    told, trace = {"delivery": order.delivery.id}, order.delivery.traceparent
+    return told if trace is None else told | {"traceparent": trace}
 
 
 def _order(given: dict[str, Any], body: bytes, bodies: Path) -> Order:

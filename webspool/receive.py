@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Protocol
 
+from webspool import traces
 from webspool.addresses import within
 from webspool.answering import Answerer
 from webspool.captured import CapturedSecrets
@@ -243,7 +244,7 @@ class Receiver:
             self._retention_told.add(source)
         if answer["status"] == "refused":
             return self.refuse(source, "source_paused", request, remote, wait=PAUSED_RETRY_AFTER_SECONDS)
-        self._tell_stored(source, event_type, answer)
+        self._tell_stored(source, event_type, answer, request)
         if source.answer is not None and self.answerer is not None:
             found = self.answerer.answer(source, delivery_of(answer["delivery"], arguments, request.body))
             if found is not None:
@@ -295,13 +296,17 @@ class Receiver:
             path.unlink(missing_ok=True)
         return answer
 
-    def _tell_stored(self, source: Source, event_type: str | None, answer: dict[str, Any]) -> None:
+    def _tell_stored(
+        self, source: Source, event_type: str | None, answer: dict[str, Any], request: WebhookRequest
+    ) -> None:
+        trace = traces.read(request.headers.get(traces.HEADER))
         self.say(
             f"delivery_{answer['status']}",
             delivery=answer["delivery"],
             source=source.name,
             event_type=event_type,
             jobs=[job["id"] for job in answer["jobs"]],
+            **({"traceparent": str(trace)} if trace else {}),
         )
 
 

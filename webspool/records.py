@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from webspool import cloudevents
+from webspool import cloudevents, traces
 from webspool.errors import UnparsableBody
 from webspool.forms import Form, FormFile, read_form, says_form
 from webspool.payloads import decoded, inflated, parse_json, parse_xml, says_json, says_xml
@@ -119,6 +119,12 @@ class Headers(Mapping[str, str]):
             self._text = json.dumps(self.pairs)
         return self._text
 
+    def mention(self, word: str) -> bool:
+        """Whether a word in lower case stands anywhere in them: without reading them, where they are stored ones."""
+        if self._first is None and self._text is not None:
+            return word in self._text.lower()
+        return True
+
     def _by_name(self) -> dict[str, str]:
         if self._first is None:
             self._first = {name.lower(): value for name, value in reversed(self.pairs)}
@@ -186,6 +192,14 @@ class Delivery:
         """The raw bytes as the sender signed them. Raises BodySealed when they are encrypted and no key fits."""
         stored = self.stored_body if isinstance(self.stored_body, bytes) else self.stored_body.read_bytes()
         return unsealed(stored, self.id)
+
+    @cached_property
+    def traceparent(self) -> str | None:
+        """The sender's place in a trace (W3C Trace Context), None when it told none that is valid."""
+        if isinstance(self.headers, Headers) and not self.headers.mention(traces.HEADER):
+            return None
+        found = traces.read(self.headers.get(traces.HEADER))
+        return None if found is None else str(found)
 
     @cached_property
     def content_type(self) -> str:

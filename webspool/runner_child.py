@@ -19,13 +19,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
-from webspool import frames
+from webspool import frames, tracing
 from webspool.calling import TimeLimit, call, traceback_text
 from webspool.orders import order_of, outcome_frame
 from webspool.records import Ending, Outcome
 from webspool.release import pin
 from webspool.surroundings import Surroundings, set_handler, set_mask
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, registry
+from webspool.traces import VARIABLE
 
 CONTROL, SPARE = 3, 4
 LOST_CONTROL = 97
@@ -172,6 +173,8 @@ class Child:
         if task is None:
             outcome = Outcome(Ending.FAILED, error=f"the task {order.task} is not known to this code")
         else:
+            if (place := tracing.traceparent_of(order)) is not None:
+                os.environ[VARIABLE] = place
             outcome = call(task, order, app=self.app, limit=self.limit, deadline=deadline)
         changed = self.restore()
         if outcome.traceback is not None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import uwsgi
 
-from webspool import instance, orphans
+from webspool import instance, orphans, tracing
 from webspool.config import Config
 from webspool.disk import Disk
 from webspool.engines.spool import TICKET, fill_standard_descriptors
@@ -33,6 +33,7 @@ def serve(ticket: dict[Any, Any]) -> int:
         return int(uwsgi.SPOOL_IGNORE)  # the keeper looks after it
     say = teller("spooler")
     config = instance.config()
+    tracing.begin(config, say)
     client = watching_client(config, say)
     cap = Disk.of(config).output_cap
     performer = Performer(client, _post(config), lambda: _start_runner(config), say, output_cap=cap)

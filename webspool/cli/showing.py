@@ -78,6 +78,7 @@ def _write_job(found: dict[str, Any]) -> None:
             ("source", found["source"]),
             ("type", found["type"]),
             ("replay of", found["parent"]),
+            ("trace", found["traceparent"]),
             ("arguments", found["arguments"] and printing.to_json(found["arguments"])),
             ("priority", found["priority"] or None),
             ("key", found["key"]),
@@ -251,6 +252,7 @@ def _write_delivery(found: dict[str, Any]) -> None:
             ("from", found["remote"]),
             ("copies", found.get("duplicates") or None),
             ("replay of", found.get("parent")),
+            ("trace", found["traceparent"]),
             ("body", f"{found['body_size']} bytes{_why_no_body(found)}"),
             *(("job", f"{each['id']} {each['task']} {each['state']}") for each in found.get("jobs", ())),
         ]

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from webspool import traces
 from webspool.config import Config
 from webspool.errors import BodySealed, NotFound
 from webspool.ledger.paging import PAGE, Filters, found_deliveries, found_jobs, narrowed
@@ -72,6 +73,7 @@ def job(config: Config, job_id: str) -> Found:
         more = reader.one("job_more", id=job_id) or {}
         more["arguments"] = _json(more["arguments"])
         more["cancelling"] = bool(more["cancelling"])
+        more["traceparent"] = _traceparent(json.loads(more.pop("headers") or "[]"))
         history = [_attempt(row) for row in reader.all("attempts_of_job", job=job_id)]
         return _job(found[0]) | more | {"history": history}
 
@@ -135,7 +137,14 @@ def _whole(reader: Reader, statement: str, kind: str, given: str) -> Found:
     if not found:
         raise NotFound(kind=kind, id=given)
     more = reader.one(f"{kind}_more", id=given) or {}
-    return _timed(found[0]) | more | {"headers": json.loads(more["headers"])}
+    headers = json.loads(more["headers"])
+    return _timed(found[0]) | more | {"headers": headers, "traceparent": _traceparent(headers)}
+
+
+def _traceparent(headers: list[list[str]]) -> str | None:
+    """The sender's place in a trace, when it told a valid one."""
+    found = traces.read(next((value for name, value in headers if name.lower() == traces.HEADER), None))
+    return None if found is None else str(found)
 
 
 def _with_body(config: Config, found: Found) -> Found:

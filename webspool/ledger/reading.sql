@@ -127,7 +127,9 @@ job.seq >= :down_to
 SELECT max(seq) AS seq FROM job
 
 -- name: job_more
-SELECT calling, arguments, number, base, cancelling FROM job WHERE id = :id
+SELECT calling, arguments, number, base, cancelling,
+       (SELECT headers FROM delivery WHERE delivery.id = job.delivery) AS headers
+FROM job WHERE id = :id
 
 -- name: attempts_of_job
 SELECT id, number, outcome, charged, started_at, ended_at, ended_at - started_at AS duration_seconds, error, traceback,
