@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TASKS = """
 
 @task
-def count(lines, gate):
+def count(lines: int, gate: str):
     for number in range(1, lines + 1):
         print(number, "a line", flush=True)
     wait_at(gate)
@@ -106,6 +106,7 @@ def test_a_webhook_is_seen_as_it_arrives(tab: Tab, house: Instance) -> None:
         arrived = page.locator(place, has=page.locator(f"a[href$='{delivery}']"))
         arrived.wait_for()
         assert f"seen{len(path)}" in (arrived.text_content() or "")
+        page.locator("[data-heard]", has_text="new").wait_for(state="attached")
         assert page.evaluate("window.since") == "before"
 
 
@@ -126,6 +127,31 @@ def test_output_is_seen_while_it_is_printed(engine: str, browser: Browser, reque
         assert tab.complaints == []
 
 
+@pytest.mark.parametrize("engine", ["spool", "local"])
+def test_a_task_is_run_by_hand_and_its_lines_arrive(
+    engine: str, browser: Browser, request: pytest.FixtureRequest
+) -> None:
+    """Chosen from the list and given its arguments; the button rests meanwhile. Other jobs are not followed."""
+    instance: Instance = request.getfixturevalue("house" if engine == "spool" else "pc")
+    with Tab(browser, instance) as tab:
+        page = tab.log_in("/run")
+        page.get_by_role("link", name="count", exact=True).click()
+        page.locator("[name='arg.lines']").fill("none")
+        page.locator("[name='arg.gate']").fill("by-hand")
+        page.get_by_role("button", name="Run").click()
+        page.locator(".fault-of", has_text="no").first.wait_for()
+        page.locator("[name='arg.lines']").fill("3")
+        page.get_by_role("button", name="Run").click()
+        page.locator("pre.terminal", has_text="3 a line").wait_for()
+        assert page.locator("form[data-run] button.primary").is_disabled()
+        instance.ended(instance.spool("speak"))
+        instance.let_go("by-hand")
+        page.locator("[data-run-state].succeeded").wait_for()
+        page.locator("form[data-run] button.primary:enabled").wait_for()
+        assert shown_lines(page) == [1, 2, 3]
+        assert [each for each in tab.complaints if "400" not in each] == []
+
+
 def test_output_goes_on_where_a_killed_live_process_broke_it_off(browser: Browser, house: Instance) -> None:
     """The page says that it is not connected, comes back by itself, and has every line once in the end."""
     with Tab(browser, house) as tab:
@@ -142,6 +168,100 @@ def test_output_goes_on_where_a_killed_live_process_broke_it_off(browser: Browse
         assert shown_lines(page) == [int(line.split()[0]) for line in house.output(job).splitlines()]
         assert shown_lines(page) == list(range(1, len(shown_lines(page)) + 1))
         assert [each for each in tab.complaints if "/live/ws" not in each] == []
+
+
+# ── every page ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def places(house: Instance) -> list[str]:
+    """A path of every kind of page."""
+    house.webhook(event="push", secret="wrong")
+    job, failing = house.spool("speak"), house.spool("key_error")
+    house.ended(job)
+    house.ended(failing)
+    delivery = house.webhook(event="push").json["delivery"]
+    refusal = house.until(lambda: house.refusals())[0]["id"]
+    return [
+        f"/jobs/{job}",
+        f"/jobs/{failing}",
+        f"/deliveries/{delivery}",
+        f"/refusals/{refusal}",
+        "/refusals",
+        "/jobs?since=x",
+        "/nowhere",
+    ]
+
+
+def pages_of(tab: Tab, places: list[str]) -> Iterator[tuple[str, Page]]:
+    """Every page, one after the other: those of the menu first."""
+    menu = [str(link.get_attribute("href")).partition("/dashboard")[2] for link in tab.page.locator("nav a").all()]
+    assert {"/", "/deliveries", "/jobs", "/failures"} <= set(menu)
+    for path in (*menu, *places):
+        yield path, tab.open(path)
+
+
+def test_no_page_shuts_anybody_out(browser: Browser, house: Instance, places: list[str]) -> None:
+    """axe finds nothing, in light and in dark (names, labels, contrast); nothing is in the console: a breach of the
+    content policy would be."""
+    with Tab(browser, house, color_scheme="light") as tab:
+        tab.open("/login")
+        assert tab.lacks() == []
+        tab.log_in()
+        for path, page in pages_of(tab, places):
+            assert tab.lacks() == [], path
+            page.emulate_media(color_scheme="dark")
+            assert tab.lacks("color-contrast") == [], f"{path} in the dark"
+            page.emulate_media(color_scheme="light")
+        assert [each for each in tab.complaints if "40" not in each] == []
+
+
+def test_a_korean_reads_korean_on_a_telephone_and_can_choose(
+    browser: Browser, house: Instance, places: list[str]
+) -> None:
+    """By the language of the browser, no page wider than the telephone; the choice on the page wins and stays."""
+    with Tab(browser, house, language="ko-KR", viewport={"width": 390, "height": 844}) as tab:
+        tab.log_in()
+        for path, page in pages_of(tab, places):
+            assert page.locator("html").get_attribute("lang") == "ko"
+            assert re.search("[가-힣]", page.locator("h1").text_content() or "") or path.count("/") > 1, path
+            assert page.evaluate(TOO_WIDE) == [], path
+        page.get_by_role("link", name="English").click()
+        page.locator("html[lang=en]").wait_for(state="attached")
+        assert tab.open("/jobs").locator("html").get_attribute("lang") == "en"
+        assert [each for each in tab.complaints if "40" not in each] == []
+
+
+def test_keys_lead_through_the_rows_and_the_pages(tab: Tab, house: Instance) -> None:
+    """`/` searches, j and k choose, x selects, Enter opens, ? tells them, g and a letter go."""
+    for _ in range(3):
+        house.ended(house.spool("fine"))
+    page = tab.open("/jobs?task=fine")
+    rows = [row.get_attribute("id") for row in page.locator("tr[data-row]").all()]
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert page.locator("tr.at").get_attribute("id") == rows[1]
+    page.keyboard.press("x")
+    assert page.locator("tr.at input[type=checkbox]").is_checked()
+    page.keyboard.press("?")
+    page.locator("dialog#keys[open]").wait_for()
+    letters = [key.text_content() for key in page.locator("dialog#keys kbd", has_text="g").locator("+ kbd").all()]
+    assert len(letters) == len(set(letters)) == page.locator("nav a").count()
+    page.keyboard.press("Escape")
+    page.locator("dialog#keys:not([open])").wait_for(state="attached")
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.type") == "search"
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("k")
+    assert str(page.evaluate("document.activeElement.href")).endswith(str(rows[1]))
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/jobs/{rows[1]}")
+    page.keyboard.press("g")
+    page.keyboard.press("d")
+    page.wait_for_url("**/dashboard/deliveries")
 
 
 # ── what is done ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -180,83 +300,3 @@ def test_an_expired_session_goes_to_the_login_and_back(browser: Browser, house: 
         log_in_again(page)
         assert page.url.endswith("/dashboard/jobs?state=dead&task=fail")
         assert [each for each in tab.complaints if "401" not in each and "/live/ws" not in each] == []
-
-
-# ── every page ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@pytest.fixture(scope="module")
-def places(house: Instance) -> list[str]:
-    """A path of every kind of page."""
-    house.webhook(event="push", secret="wrong")
-    job = house.spool("speak")
-    house.ended(job)
-    delivery = house.webhook(event="push").json["delivery"]
-    refusal = house.until(lambda: house.refusals())[0]["id"]
-    return [f"/jobs/{job}", f"/deliveries/{delivery}", f"/refusals/{refusal}", "/refusals", "/jobs?since=x", "/nowhere"]
-
-
-def pages_of(tab: Tab, places: list[str]) -> Iterator[tuple[str, Page]]:
-    """Every page, one after the other: those of the menu first."""
-    menu = [str(link.get_attribute("href")).partition("/dashboard")[2] for link in tab.page.locator("nav a").all()]
-    assert {"/", "/deliveries", "/jobs", "/failures"} <= set(menu)
-    for path in (*menu, *places):
-        yield path, tab.open(path)
-
-
-def test_no_page_shuts_anybody_out(browser: Browser, house: Instance, places: list[str]) -> None:
-    """axe finds nothing, in light and in dark (names, labels, contrast); nothing is in the console: a breach of the
-    content policy would be."""
-    with Tab(browser, house, color_scheme="light") as tab:
-        tab.open("/login")
-        assert tab.lacks() == ""
-        tab.log_in()
-        for path, page in pages_of(tab, places):
-            assert tab.lacks() == "", path
-            page.emulate_media(color_scheme="dark")
-            assert tab.lacks(runOnly=["color-contrast"]) == "", f"{path} in the dark"
-            page.emulate_media(color_scheme="light")
-        assert [each for each in tab.complaints if "40" not in each] == []
-
-
-def test_a_korean_reads_korean_on_a_telephone_and_can_choose(
-    browser: Browser, house: Instance, places: list[str]
-) -> None:
-    """By the language of the browser, no page wider than the telephone; the choice on the page wins and stays."""
-    with Tab(browser, house, language="ko-KR", viewport={"width": 390, "height": 844}) as tab:
-        tab.log_in()
-        for path, page in pages_of(tab, places):
-            assert page.locator("html").get_attribute("lang") == "ko"
-            assert re.search("[가-힣]", page.locator("h1").text_content() or "") or path.count("/") > 1, path
-            assert page.evaluate(TOO_WIDE) == [], path
-        page.get_by_role("link", name="English").click()
-        page.locator("html[lang=en]").wait_for(state="attached")
-        assert tab.open("/jobs").locator("html").get_attribute("lang") == "en"
-        assert [each for each in tab.complaints if "40" not in each] == []
-
-
-def test_keys_lead_through_the_rows_and_the_pages(tab: Tab, house: Instance) -> None:
-    """`/` searches, j and k choose, x selects, Enter opens, ? tells them, g and a letter go."""
-    for _ in range(3):
-        house.ended(house.spool("fine"))
-    page = tab.open("/jobs?task=fine")
-    rows = [row.get_attribute("id") for row in page.locator("tr[data-row]").all()]
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    page.keyboard.press("j")
-    page.keyboard.press("k")
-    assert page.locator("tr.at").get_attribute("id") == rows[1]
-    page.keyboard.press("x")
-    assert page.locator("tr.at input[type=checkbox]").is_checked()
-    page.keyboard.press("?")
-    page.locator("dialog#keys[open]").wait_for()
-    page.keyboard.press("Escape")
-    page.locator("dialog#keys:not([open])").wait_for(state="attached")
-    page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.type") == "search"
-    page.keyboard.press("Escape")
-    page.keyboard.press("Enter")
-    page.wait_for_url(f"**/jobs/{rows[1]}")
-    page.keyboard.press("g")
-    page.keyboard.press("d")
-    page.wait_for_url("**/dashboard/deliveries")

@@ -59,7 +59,7 @@ def make_site(house: House) -> Flask:
     site.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     site.jinja_env.filters.update(showing.FILTERS)
     site.jinja_env.globals.update(_=words.say, _n=words.count, retell=sentences.retell)
-    site.jinja_env.globals.update(bars=charts.bars, lines=charts.lines)
+    site.jinja_env.globals.update(bars=charts.bars, lines=charts.lines, shares=charts.shares)
     site.context_processor(_common)
     site.before_request(_ask)
     site.after_request(_guarded)

@@ -55,6 +55,7 @@ function forgetWhatWasTold() {
   }
 }
 
+document.querySelector("nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" });
 keepTheme();
 countSelected();
 offerCopies();

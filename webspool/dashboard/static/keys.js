@@ -1,6 +1,4 @@
 // Keys: / to the search field, j and k through the rows, Enter opens, x selects, g and a letter goes, ? tells.
-const PLACES = { o: "", j: "jobs", d: "deliveries", f: "failures", s: "sources", t: "tasks" };
-
 export function obeyKeys() {
   let before = "";
   const rows = () => [...document.querySelectorAll("[data-row]")];
@@ -13,31 +11,32 @@ export function obeyKeys() {
     all[at]?.classList.remove("at");
     all[next].classList.add("at");
     all[next].scrollIntoView({ block: "nearest" });
+    opener(all[next])?.focus({ preventScroll: true });
   }
 
   const here = () => document.querySelector("[data-row].at");
+  const opener = (row) => row?.querySelector("a[data-open]") ?? row?.querySelector("a");
   const actions = {
     "/": () => document.querySelector("input[type=search]")?.focus(),
     "?": () => document.getElementById("keys")?.showModal(),
     j: () => move(1),
     k: () => move(-1),
-    Enter: () => (here()?.querySelector("a[data-open]") ?? here()?.querySelector("a"))?.click(),
+    Enter: () => opener(here())?.click(),
     x: () => here()?.querySelector("input[type=checkbox]")?.click(),
   };
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
-    if (event.target.closest("input, textarea, select, [contenteditable]")) {
+    if (event.target.closest("input:not([type=checkbox]), textarea, select, [contenteditable]")) {
       if (event.key === "Escape") event.target.blur();
       return;
     }
     if (event.key === "Enter" && (event.target !== document.body || !here())) return;
     const was = before;
     before = event.key;
-    if (was === "g" && event.key in PLACES) {
-      const home = document.querySelector(".brand")?.getAttribute("href");
-      if (home) location.assign(home + PLACES[event.key]);
-      return;
+    if (was === "g") {
+      const place = [...document.querySelectorAll("[data-letter]")].find((link) => link.dataset.letter === event.key);
+      if (place) return place.click();
     }
     if (!(event.key in actions)) return;
     event.preventDefault();
