@@ -33,6 +33,7 @@ HAPPENING = re.compile(r"[a-z]+(_[a-z]+)+")  # what the house says to its log
 HEADER = "# The dashboard in Korean; English is in the code. `python -m tests.catalogue` renews and compiles this."
 MADE = datetime(2026, 11, 24, tzinfo=UTC)
 STRETCHES = ("waiting", "backoff")
+STANDINGS = ("up", "down", "busy", "idle", "draining")
 
 Text = str | tuple[str, ...]
 
@@ -53,7 +54,7 @@ def _by_value() -> Iterator[str]:
     yield from State
     yield from Ending
     yield from STATUSES
-    yield from STRETCHES
+    yield from (*STRETCHES, *STANDINGS)
     yield from (sentence for _, sentence in REFUSALS.values())
     yield from (text for verb in acting.VERBS.values() for text in (verb.done, verb.ask))
     yield from asked.NAMES
