@@ -167,6 +167,83 @@ FAILURE = {
     "last_at": TIME,
     "example": id_of("j"),
 }
+SHARES = thing({"p50": or_null(SECONDS), "p95": or_null(SECONDS)})
+RATE = or_null({"type": "number", "minimum": 0, "maximum": 1})
+SCHEDULED = {
+    "seq": WHOLE,
+    "id": id_of("j"),
+    "task": TEXT,
+    "source": or_null(TEXT),
+    "delivery": or_null(id_of("d")),
+    "attempts": WHOLE,
+    "number": WHOLE,
+    "key": or_null(TEXT),
+    "priority": {"type": "integer"},
+    "created_at": TIME,
+    "due_at": TIME,
+    "due": NUMBER,
+    "error": or_null(TEXT),
+}
+LAST = thing({"id": id_of("d"), "type": or_null(TEXT), "received_at": TIME, "status": TEXT})
+SOURCE = {
+    "name": TEXT,
+    "paused": YES,
+    "refusing": YES,
+    "last": {"anyOf": [LAST, {"type": "null"}]},
+    "accepted": WHOLE,
+    "duplicates": WHOLE,
+    "refused": WHOLE,
+    "refusal_rate": RATE,
+    "accepted_in_week": WHOLE,
+    "usual_pause_seconds": or_null(SECONDS),
+    "silent": YES,
+}
+TASK = {
+    "name": TEXT,
+    "known": YES,
+    "paused": YES,
+    "policy": each(ANY),
+    "ended": WHOLE,
+    "failed": WHOLE,
+    "failure_rate": RATE,
+    "wait_seconds": SHARES,
+    "run_seconds": SHARES,
+    "ever": thing({"ended": WHOLE, "failed": WHOLE, "dead": WHOLE}),
+    "running": WHOLE,
+}
+RUNS = thing({"attempt": TEXT, "id": id_of("j"), "task": TEXT, "started_at": TIME, "pid": WHOLE})
+PROCESSES = {
+    "instance": thing({"pid": WHOLE, "engine": TEXT, "generation": WHOLE, "since": TIME, "stopping": YES}),
+    "keeper": thing({"pid": WHOLE, "since": or_null(TIME), "running": YES}),
+    "live": thing({"pid": WHOLE, "viewers": WHOLE}),
+    "spoolers": many(
+        thing(
+            {
+                "pid": WHOLE,
+                "runner_pid": WHOLE,
+                "generation": WHOLE,
+                "broken": or_null(TEXT),
+                "since": TIME,
+                "runs": {"anyOf": [RUNS, {"type": "null"}]},
+            }
+        )
+    ),
+    "starts": each(WHOLE),
+}
+for one in ("instance", "keeper", "live"):
+    PROCESSES[one] = {"anyOf": [PROCESSES[one], {"type": "null"}]}
+ACTION = {
+    "id": id_of("x"),
+    "at": TIME,
+    "actor": TEXT,
+    "remote": or_null(TEXT),
+    "verb": TEXT,
+    "of": many(TEXT),
+    "number": WHOLE,
+    "came_to": each(WHOLE),
+    "made": many(TEXT),
+    "note": or_null(TEXT),
+}
 REPLAYED = {
     "id": {"type": "string", "pattern": "^[dr]_[0-9a-f]+$"},
     "status": TEXT,
@@ -205,6 +282,12 @@ SCHEMAS: dict[str, Schema] = {
     "Answer": thing({"id": id_of("j"), "answer": ANSWER}),
     "Answers": thing({"answers": many(ref("Answer")), "more": YES, "upto": or_null(WHOLE)}),
     "Held": thing({"name": TEXT, "answer": {"enum": ["done", "paused already", "not paused"]}}),
+    "Scheduled": thing({"jobs": many(thing(SCHEDULED)), "next": or_null(TEXT)}),
+    "Sources": thing({"sources": many(thing(SOURCE))}),
+    "Tasks": thing({"tasks": many(thing(TASK))}),
+    "Processes": thing(PROCESSES),
+    "Actions": thing({"actions": many(thing(ACTION)), "next": or_null(TEXT), "back_to": or_null(TIME)}),
+    "Sent": thing({"delivery": or_null(id_of("d")), "status": TEXT, "jobs": many(id_of("j"))}),
     "Ordered": thing({"job": id_of("j"), "state": STATE}),
     "Replayed": thing(REPLAYED),
     "ReplayedMany": thing({"answers": many(ref("Replayed")), "more": YES, "upto": or_null(WHOLE)}),
@@ -224,6 +307,8 @@ PARAMETERS: dict[str, tuple[str, Schema, Any]] = {
     "text": ("With exactly that text in the payload or the arguments.", TEXT, "main"),
     "limit": ("At most so many, 1 to 500; 50 unless given.", {"type": "integer", "minimum": 1, "maximum": 500}, 10),
     "after": ("Go on behind there: the `next` of the page before.", TEXT, "100"),
+    "actor": ("With that text in who did it.", TEXT, "token:"),
+    "verb": ("What was done: `retry`, `pause`, `log_in` ...", TEXT, "retry"),
     "attempt": ("The number of an attempt; the last one unless given.", WHOLE, 1),
 }
 OF_JOBS = ("state", "task", "source", "type", "since", "until", "error", "text")
@@ -239,7 +324,7 @@ FIELDS: dict[str, tuple[str, Schema]] = {
     "spread_seconds": ("Begin them evenly over that time.", {"type": "number", "minimum": 0, "maximum": 31536000}),
     "reason": ("Kept as the jobs' error.", {"type": "string", "minLength": 1, "maxLength": 500}),
     "arguments": ("By name; of a task that no webhook starts.", {"type": "object"}),
-    "payload": ("The webhook's JSON; of a task that webhooks start.", ANY),
+    "payload": ("The webhook's JSON; to run a task: one that webhooks start.", ANY),
     "source": ("As if it came from that source; the first that starts the task unless given.", TEXT),
     "type": ("The event's type.", {"type": "string", "minLength": 1, "maxLength": 200}),
     "at": ("Not before that time.", {"type": "string", "format": "date-time"}),
@@ -265,6 +350,7 @@ CAUSES: dict[str, tuple[int, str]] = {
     "not_from_here": (403, "A browser's session asks without the CSRF word, or from another page."),
     "not_found": (404, "There is nothing of that id or name."),
     "not_allowed": (409, "What happened meanwhile forbids it; `answer` says what, as the commands do."),
+    "cannot_sign": (409, "The source's secret cannot sign: it is a public key, or not there."),
     "confirm_count": (409, "`count` fit and would be acted on: send it again with `confirm` and `upto`."),
     "body_gone": (410, "The body is no longer kept, or no key here opens it."),
     "request_entity_too_large": (413, "The body is longer than 2 MiB."),
@@ -360,6 +446,28 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
     ("get", "/refusals/{refusal_id}/body"): read(
         "The bytes that are kept of its body.", "", causes=("not_found", "body_gone")
     ),
+    ("get", "/scheduled"): read(
+        "Jobs that wait for their time, due soonest first.",
+        "Scheduled",
+        "task",
+        "source",
+        *PAGED,
+        causes=("bad_filter", "bad_after"),
+    ),
+    ("get", "/sources"): read("Sources: the last delivery, a day in numbers, whether held or silent.", "Sources"),
+    ("get", "/tasks"): read("Tasks: the policy, a day in numbers, what runs, whether held.", "Tasks"),
+    ("get", "/processes"): read("The processes of the instance, and what each runs.", "Processes"),
+    ("get", "/audit"): read(
+        "What was done, by whom, and what it came to, newest first.",
+        "Actions",
+        "actor",
+        "verb",
+        "text",
+        "since",
+        "until",
+        *PAGED,
+        causes=("bad_filter", "bad_after"),
+    ),
     ("get", "/pauses"): read("What is held.", "Pauses"),
     ("put", "/pauses/{name}"): act(
         "Hold `all`, `task:NAME` or `source:NAME`; `refuse:NAME` also takes no webhooks of that source.",
@@ -392,6 +500,12 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         "Ordered",
         asks("arguments", "source", "type", "payload", "at", "delay_seconds", "priority", "key", "id"),
         causes=(*ONE, "bad_field", "arguments_do_not_fit"),
+    ),
+    ("post", "/sources/{name}/send"): act(
+        "A test webhook, signed with the source's own secret and received as if its sender had sent it.",
+        "Sent",
+        asks("type", "payload"),
+        causes=(*ONE, "bad_field", "cannot_sign"),
     ),
     ("post", "/deliveries/{delivery_id}/replay"): act(
         "New jobs from a delivery, by the routing of the code that runs.", "Replayed", causes=ONE

@@ -161,8 +161,9 @@ def test_what_a_route_takes_is_what_the_file_says(visited: Visited, method: str,
     ],
 )
 def test_each_parameter_takes_its_example(visited: Visited, path: str, name: str, example: Any) -> None:
-    """What the file shows is right, of a job that is there."""
+    """What the file shows is right, of a job that is there; of a place in a list that of its own kind."""
     visited.dead()
+    example = {"/scheduled": "4000000000.5:7", "/audit": "x_0"}.get(path, example) if name == "after" else example
     (job,) = visited.query("SELECT id FROM job")
     program = Program(visited)
     assert program.ask("get", path, query={name: example}, job_id=str(job[0])).status_code == 200
@@ -224,6 +225,16 @@ def test_every_operation_answers_in_its_shape(visited: Visited, program: Program
 
     assert post("/tasks/{name}/run", json={"payload": {"ref": "x"}, "type": "push"}, name="deploy")["state"] == "queued"
 
+    sent = post("/sources/{name}/send", json={"type": "push", "payload": {"ref": "y"}}, name="github")
+    assert (sent["status"], len(sent["jobs"])) == ("accepted", 2)
+    assert get("/scheduled")["next"] is None
+    assert get("/sources")["sources"][0]["last"]["type"] == "push"
+    assert {each["name"] for each in get("/tasks")["tasks"]} >= {"deploy", "audit"}
+    visited.begin()
+    (spooler,) = get("/processes")["spoolers"]
+    assert spooler["runs"]["task"] in ("deploy", "audit")
+    assert get("/audit")["actions"][0]["verb"] == "send"
+
     assert program.ask("put", "/pauses/{name}", name="task:deploy").get_json()["answer"] == "done"
     assert program.ask("put", "/pauses/{name}", name="task:deploy").get_json()["answer"] == "paused already"
     assert get("/pauses")["pauses"][0]["name"] == get("/status")["paused"][0]["name"] == "task:deploy"
@@ -271,6 +282,27 @@ def test_filters_narrow_as_they_do_everywhere(visited: Visited, program: Program
     assert [each["id"] for each in program.get("/jobs", query={"state": "dead", "error": "BRANCH"})["jobs"]] == [dead]
     assert [each["id"] for each in program.get("/jobs", query={"text": "main", "task": "audit"})["jobs"]] == [other]
     assert program.get("/jobs", query=[("state", "dead"), ("state", "queued")])["jobs"][1]["id"] == dead
+
+
+def test_what_is_scheduled_and_what_was_done_is_walked_by_its_next(visited: Visited, program: Program) -> None:
+    """Each once: the next due first, the last done first."""
+    jobs = [visited.spool("deploy", due_at=4e9 + number // 2 + 0.123456) for number in range(5)]
+    for job in jobs:
+        program.post("/jobs/{job_id}/retry", job_id=job)
+    later = [visited.spool("audit", due_at=4e9 + number // 2 + 0.123456) for number in range(5)]
+
+    def walked(path: str, name: str, **query: Any) -> list[str]:
+        found = program.get(path, query=query | {"limit": 2})
+        return [each["id"] for each in found[name]] + (
+            walked(path, name, **query | {"after": found["next"]}) if found["next"] else []
+        )
+
+    assert walked("/scheduled", "jobs", task="audit") == later
+    done = walked("/audit", "actions", verb="retry")
+    assert len(done) == len(set(done)) == 5
+    assert done == sorted(done, reverse=True)
+    for path, after in (("/scheduled", "1"), ("/scheduled", "nan:1"), ("/audit", "1"), ("/audit", "x_zz")):
+        assert program.problem("get", path, query={"after": after})["cause"] == "bad_after"
 
 
 @pytest.mark.parametrize(

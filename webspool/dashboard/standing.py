@@ -18,6 +18,7 @@ from webspool.dashboard.words import later, say
 from webspool.errors import ConfigurationError, NotFound
 from webspool.ledger import reading, searching, surveys
 from webspool.processes import entered
+from webspool.receive import Reply
 from webspool.routing import When, several
 from webspool.sample import sample
 from webspool.source import Source
@@ -138,18 +139,27 @@ def send() -> Response | AnyResponse:
     source, event_type = _source(request.form.get("source", "")), request.form.get("type", "").strip() or None
     try:
         body = request.form.get("body", "").encode("utf-8", "surrogatepass")
-        signed = sample(config(), source, body, event_type=event_type)
+        reply, came_to = sent(source, body, event_type)
     except (ValueError, ConfigurationError) as fault:
         return Response(_sending(source, request.form, say("Not sent: {why}", why=retell(str(fault)))), 400)
-    reply = house().receiver.receive(source, signed, actor())
-    came_to = str(reply.payload.get("cause") or reply.payload.get("status") or reply.status)
     delivery = reply.payload.get("delivery")
-    operator().note("send", source=source.name, delivery=delivery, came_to=came_to)
     if reply.status >= 300:
         told = say("It was refused: {status} {why}", status=reply.status, why=came_to)
         return Response(_sending(source, request.form, told), 400)
     target = url_for("deliveries.one", delivery_id=delivery) if delivery else url_for("standing.sources")
     return back_to(target, target, say("The test webhook was {status}.", status=retell(came_to)))
+
+
+def sent(source: Source, body: bytes, event_type: str | None) -> tuple[Reply, str]:
+    """A webhook of the source, signed and received as if its sender had sent it: the answer, and what it came to.
+
+    Raises ValueError or ConfigurationError: it cannot be signed.
+    """
+    signed = sample(config(), source, body, event_type=event_type)
+    reply = house().receiver.receive(source, signed, actor())
+    came_to = str(reply.payload.get("cause") or reply.payload.get("status") or reply.status)
+    operator().note("send", source=source.name, delivery=reply.payload.get("delivery"), came_to=came_to)
+    return reply, came_to
 
 
 # ── tasks ───────────────────────────────────────────────────────────────────────────────────────────────────────

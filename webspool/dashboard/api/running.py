@@ -11,7 +11,8 @@ from flask import Response
 from webspool import by_hand
 from webspool.dashboard.api.answers import Refused, answered, bad_field, blueprint, given, number, reads, text, whole
 from webspool.dashboard.house import config, house, operator
-from webspool.errors import ArgumentsDoNotFit, NotAllowed, NotFound
+from webspool.dashboard.standing import sent
+from webspool.errors import ArgumentsDoNotFit, ConfigurationError, NotAllowed, NotFound
 from webspool.ledger import reading
 from webspool.moments import read_due
 from webspool.records import new_id
@@ -40,6 +41,24 @@ def run(name: str) -> Response:
     except NotAllowed as fault:
         raise Refused(409, "not_allowed", str(fault), answer="not_allowed: paused and refuses") from None
     return answered({"job": job, "state": reading.job(config(), job)["state"]})
+
+
+@blueprint.post("/sources/<name>/send")
+@reads("type", "payload")
+def send(name: str) -> Response:
+    """A test webhook, signed with the source's own secret and received as if its sender had sent it."""
+    if name not in house().sources:
+        raise NotFound(kind="source", id=name)
+    body = json.dumps(given().get("payload", {}), separators=(",", ":")).encode()
+    try:
+        reply, came_to = sent(house().sources[name], body, text("type", LONGEST_TYPE))
+    except (ValueError, ConfigurationError) as fault:
+        raise Refused(409, "cannot_sign", f"no webhook of {name} can be signed here: {fault}") from None
+    if reply.status >= 300:
+        raise Refused(409, "not_allowed", f"it was refused: {came_to}", answer=came_to)
+    jobs = reply.payload.get("jobs", [])
+    told = [each if isinstance(each, str) else each["id"] for each in jobs]
+    return answered({"delivery": reply.payload.get("delivery"), "status": came_to, "jobs": told})
 
 
 def _order(task: Task[Any, Any], job: str) -> None:
