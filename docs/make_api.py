@@ -630,7 +630,8 @@ This page is made from that description.
     curl -H 'Authorization: Bearer wsp_...' 'http://127.0.0.1:8000/dashboard/api/jobs?state=dead'
 
 - **Tokens**: `webspool token add` prints one. A viewer's reads, an operator's also acts. A browser that is logged in may ask as well; where it
-  acts, it sends its page's CSRF word as `X-CSRF-Token`.
+  acts, it sends its page's CSRF word as `X-CSRF-Token`. A form without JavaScript may say `_method=PUT` or `_method=DELETE` in its body (never in
+  its address), with the word as `csrf` and the page to return to as `back`.
 - **Pages**: lists are newest first (what is scheduled: next first). `next` goes on behind the page, as `after`; it is null at the end. While a
   text is looked for, a page may be short, even empty, and still have a `next`.
 - **What is not known is refused**: a misspelt parameter or field would act on more than was meant, so it is a 400.

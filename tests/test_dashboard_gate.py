@@ -417,3 +417,16 @@ def test_a_half_set_proxy_is_told_at_the_start(tmp_path: Path, settings: dict[st
     """Rather than a header that is believed from everywhere, or from nowhere without a word."""
     with pytest.raises(ConfigurationError, match=why):
         load(tmp_path, settings)
+
+
+def test_a_form_of_an_expired_session_leads_to_the_login_and_back_to_its_page(visited: Visited) -> None:
+    """What it was to do is not done: the page is shown again, with what is true by then."""
+    job, visitor = visited.dead(), visited.visitor()
+    form = {"verb": "retry", "id": job, "back": "/dashboard/jobs?state=dead"}
+    sent = visitor.post("/jobs/act", form)
+    assert sent.headers["Location"] == "/dashboard/login?to=/dashboard/jobs?state%3Ddead"
+    assert visitor.log_in(to="/dashboard/jobs?state=dead").headers["Location"] == "/dashboard/jobs?state=dead"
+    assert visited.state(job) == "dead"
+    elsewhere = visited.visitor().post("/jobs/act", form | {"back": "https://evil.example/"})
+    assert visited.visitor().log_in(to="https://evil.example/").headers["Location"] == "/dashboard/"
+    assert elsewhere.status_code == 302

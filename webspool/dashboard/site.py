@@ -25,6 +25,7 @@ from webspool.dashboard import (
 )
 from webspool.dashboard.gate import SAFE_METHODS, Sessions, bearer, comes_from_here, is_https, proxied
 from webspool.dashboard.house import House, config, house
+from webspool.dashboard.methods import Methods
 from webspool.errors import LedgerRefused, LedgerUnavailable, NotFound
 from webspool.ledger import accounts
 from webspool.passwords import digest
@@ -56,6 +57,7 @@ def make_site(house: House) -> Flask:
     site.extensions["house"] = house
     site.config["MAX_CONTENT_LENGTH"] = LARGEST_FORM
     site.config["MAX_FORM_MEMORY_SIZE"] = LARGEST_FORM
+    site.wsgi_app = Methods(site.wsgi_app)  # type: ignore[method-assign]
     site.jinja_options = {"trim_blocks": True, "lstrip_blocks": True}
     site.jinja_env.filters.update(showing.FILTERS)
     site.jinja_env.globals.update(_=words.say, _n=words.count, retell=sentences.retell)
@@ -150,8 +152,11 @@ def _to_login() -> AnyResponse:
         answer = api.problem(401, "login_required", "Log in, or show a token: Authorization: Bearer ...")
         answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
-    back = request.full_path.rstrip("?") if request.method in SAFE_METHODS else "/"
-    return redirect(url_for("entrance.show", to=request.script_root + back))
+    if request.method in SAFE_METHODS:
+        back = request.script_root + request.full_path.rstrip("?")
+    else:  # what was to be done is not done after the login: the page is shown again from which it was asked
+        back = request.form.get("back") or f"{request.script_root}/"
+    return redirect(url_for("entrance.show", to=back))
 
 
 def _may_act() -> AnyResponse | None:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flask import Response
+from flask import Response, request, url_for
+from werkzeug.wrappers import Response as AnyResponse
 
-from webspool.dashboard.acting import AT_ONCE, DONE, VERBS, Verb, act_on_jobs, matching
+from webspool.dashboard.acting import AT_ONCE, DONE, VERBS, Verb, act_on_jobs, back_to, matching
 from webspool.dashboard.api.answers import (
+    FORMS,
     Refused,
     answered,
     blueprint,
@@ -26,6 +28,8 @@ from webspool.dashboard.api.answers import (
 from webspool.dashboard.asked import NAMES, Asked
 from webspool.dashboard.deliveries import OF_DELIVERIES, OF_REFUSALS, REPLAYED
 from webspool.dashboard.house import config, operator, today
+from webspool.dashboard.sentences import retell
+from webspool.dashboard.words import say
 from webspool.errors import LedgerUnavailable, NotFound
 from webspool.ledger import reading, searching
 from webspool.records import State
@@ -203,19 +207,23 @@ def _replay(webhooks: Sequence[dict[str, Any]], *, vouch: bool) -> Iterable[dict
 
 
 @blueprint.put("/pauses/<path:name>")
-def pause(name: str) -> Response:
+def pause(name: str) -> AnyResponse:
     """Hold `all`, `task:NAME` or `source:NAME`; `refuse:NAME` also takes no webhooks of that source."""
     return _held(name, operator().pause)
 
 
 @blueprint.delete("/pauses/<path:name>")
-def resume(name: str) -> Response:
+def resume(name: str) -> AnyResponse:
     """Let go what that pause held."""
     return _held(name, operator().resume)
 
 
-def _held(name: str, do: Callable[[Sequence[str]], Iterable[tuple[str, str]]]) -> Response:
+def _held(name: str, do: Callable[[Sequence[str]], Iterable[tuple[str, str]]]) -> AnyResponse:
     kind, _, of = name.partition(":")
     if not (name == "all" or (kind in ("task", "source", "refuse") and of)) or len(name) > LONGEST_NAME:
         raise Refused(404, "not_found", f"{name!r} is nothing to pause: all, task:NAME, source:NAME or refuse:NAME")
-    return answered({"name": name, "answer": dict(do([name]))[name]})
+    answer = dict(do([name]))[name]
+    if request.mimetype in FORMS:  # of a page without JavaScript
+        told = say("{name}: {why}.", name=name, why=retell(answer))
+        return back_to(request.form.get("back", ""), url_for("pages.overview"), told, bad=answer != "done")
+    return answered({"name": name, "answer": answer})
