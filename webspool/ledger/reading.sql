@@ -316,6 +316,9 @@ FROM attempt JOIN job ON job.id = attempt.job WHERE attempt.id = :id AND attempt
 -- name: tallies
 SELECT at, name, counts FROM tally WHERE span = :span AND at >= :since ORDER BY at
 
+-- name: tallies_of
+SELECT at, counts FROM tally WHERE span = :span AND at >= :since AND name = :name ORDER BY at
+
 -- name: user
 SELECT name, role, password FROM user WHERE name = :name
 
@@ -380,10 +383,7 @@ ORDER BY due_at, seq LIMIT :limit
 SELECT task, count(*) AS jobs FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY task
 
 -- name: tallied
-SELECT name, counted.fullkey AS place, sum(counted.atom) AS number
-FROM tally, json_tree(tally.counts) AS counted
-WHERE span = :span AND at >= :since AND name >= :kind AND name < :below AND counted.atom IS NOT NULL
-GROUP BY name, place
+SELECT name, counts FROM tally WHERE span = :span AND at >= :since AND name >= :kind AND name < :below
 
 -- name: accepted_of_sources
 SELECT name, sum(counts ->> 'accepted') AS accepted, max(at) AS last_at FROM tally
@@ -416,3 +416,6 @@ WHERE job.error IS NOT NULL AND job.error IN (SELECT value FROM json_each(:error
 -- name: last_traceback
 SELECT substr(traceback, -8000) AS traceback FROM attempt WHERE job = :job AND traceback IS NOT NULL
 ORDER BY number DESC LIMIT 1
+
+-- name: newest_of_type
+SELECT max(seq) AS seq FROM delivery INDEXED BY delivery_by_type WHERE source = :source AND event_type IS :type

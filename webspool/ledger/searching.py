@@ -12,7 +12,7 @@ from webspool.ledger.reading import Filters, Found, Page, deliveries, jobs, refu
 
 FIRST_WINDOW, WIDEST_WINDOW = 2_000, 200_000
 SEARCH_SECONDS = 0.25
-COUNTED_AT_MOST = 10_000
+COUNTED_AT_MOST = 1_000
 PRIORITIES = 50
 
 

@@ -9,15 +9,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from webspool.config import Config
-from webspool.ledger.paging import Filters, found_deliveries
 from webspool.ledger.reader import Reader, read, rfc3339
 from webspool.ledger.reading import Found
-from webspool.ledger.tallies import QUARTER, RANGES, Counts, Range, Tally, ever, is_silent, usual_pause
+from webspool.ledger.tallies import HOUR, RANGES, Counts, Tally, added, ever, is_silent, usual_pause
 
 FIRST, LAST = "x_", "x`"
 """Before and behind every id of an operator's action; what a sender's copies did has the ids of deliveries."""
 NAMED_AT_MOST = 5
 WINDOW = 2_000
+TYPES_AT_MOST = 500
+DAY_SECONDS = 86400.0
 
 
 # ── scheduled ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -52,7 +53,7 @@ def sources(config: Config, names: Iterable[str], *, now: float | None = None) -
     now = time.time() if now is None else now
 
     def work(reader: Reader) -> list[Found]:
-        day, week = _tallied(reader, "source", RANGES["24h"], now), _week(reader, now)
+        day, week = _tallied(reader, "source", now), _week(reader, now)
         paused = {row["name"] for row in reader.all("pauses")}
         return [_source(reader, name, day.get(name, Tally()), week.get(name), paused, now) for name in names]
 
@@ -60,13 +61,12 @@ def sources(config: Config, names: Iterable[str], *, now: float | None = None) -
 
 
 def _week(reader: Reader, now: float) -> dict[str, Found]:
-    rows = reader.all("accepted_of_sources", span=QUARTER, since=now - RANGES["7d"].seconds)
+    rows = reader.all("accepted_of_sources", span=HOUR, since=now - RANGES["7d"].seconds)
     return {row["name"].partition(":")[2]: row for row in rows}
 
 
 def _source(reader: Reader, name: str, day: Tally, week: Found | None, paused: set[str], now: float) -> Found:
-    seqs = found_deliveries(reader, Filters(source=name, limit=1))
-    last = reader.one("last_delivery", seq=seqs[0]) if seqs else None
+    last = _last_delivery(reader, name)
     accepted = week["accepted"] if week else 0
     return {
         "name": name,
@@ -83,12 +83,20 @@ def _source(reader: Reader, name: str, day: Tally, week: Found | None, paused: s
     }
 
 
+def _last_delivery(reader: Reader, source: str) -> Found | None:
+    """The newest of those that are each the newest of a type: so none of a long past is read."""
+    types = [None, *(row["type"] for row in reader.all("delivery_types", source=source, most=TYPES_AT_MOST))]
+    newest = (reader.one("newest_of_type", source=source, type=each) for each in types)
+    seq = max((row["seq"] for row in newest if row and row["seq"]), default=None)
+    return None if seq is None else reader.one("last_delivery", seq=seq)
+
+
 def tasks(config: Config, *, now: float | None = None) -> list[Found]:
     """Each task that the ledger knows: its policy, its day, what it ever did, what runs, and whether it is paused."""
     now = time.time() if now is None else now
 
     def work(reader: Reader) -> list[Found]:
-        day, total = _tallied(reader, "task", RANGES["24h"], now), ever(reader)
+        day, total = _tallied(reader, "task", now), ever(reader)
         paused = {row["name"] for row in reader.all("pauses")}
         running = {row["task"]: row["jobs"] for row in reader.all("running_by_task")}
         return [
@@ -115,16 +123,13 @@ def _task(row: Found, day: Tally, total: Tally, paused: set[str]) -> Found:
     }
 
 
-def _tallied(reader: Reader, kind: str, chosen: Range, now: float) -> dict[str, Tally]:
-    """What happened to each of that kind in that range, added up by the database."""
-    values = {"span": chosen.span, "since": now - chosen.seconds, "kind": f"{kind}:", "below": f"{kind};"}
+def _tallied(reader: Reader, kind: str, now: float) -> dict[str, Tally]:
+    """What happened to each of that kind in the last 24 hours and the one at hand."""
+    values = {"span": HOUR, "since": now - DAY_SECONDS, "kind": f"{kind}:", "below": f"{kind};"}
     found: dict[str, Counts] = {}
     for row in reader.all("tallied", **values):
-        counts = found.setdefault(row["name"].partition(":")[2], {})
-        *within, last = row["place"].removeprefix("$.").replace('"', "").split(".")
-        for each in within:
-            counts = counts.setdefault(each, {})
-        counts[last] = row["number"]
+        name = row["name"].partition(":")[2]
+        found[name] = added(found.get(name, {}), json.loads(row["counts"]))
     return {name: Tally(0.0, counts) for name, counts in found.items()}
 
 

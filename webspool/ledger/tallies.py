@@ -6,6 +6,7 @@ direct transaction writes it itself. A keeper that is killed takes up to a secon
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import time
@@ -17,11 +18,14 @@ from webspool.config import Config
 from webspool.ledger.database import Happened, Transaction
 from webspool.ledger.reader import Reader, read
 
-EVER, MINUTE, QUARTER = 0, 60, 900
-KEPT_SECONDS = {MINUTE: 3 * 3600, QUARTER: 8 * 86400}
+EVER, MINUTE, QUARTER, HOUR = 0, 60, 900, 3600
+KEPT_SECONDS = {MINUTE: 3 * 3600, QUARTER: 8 * 86400, HOUR: 8 * 86400}
+ALL = "all:"
+"""The name of all tasks and sources together."""
 SHORTEST_SECONDS = 0.001
 STEPS_A_DOUBLING = 2
 LAST_BUCKET = 50
+CHARTED = ("task:", "source:")
 WEEK_SECONDS = 7 * 86400.0
 ENOUGH_DELIVERIES = 20
 SILENT_TIMES = 10
@@ -54,10 +58,13 @@ class Tallies:
         counts[kind] = counts.get(kind, 0) + number
 
     def flush(self, tx: Transaction) -> None:
-        """Add it to what has ever been, to the minute and the quarter at hand; forget what is older than any chart."""
+        """Add it to what has ever been, to the minute, quarter and hour at hand; forget what no chart shows."""
         counts, self._counts = self._counts, {}
         for name, more in counts.items():
             _add(tx, EVER, 0, name, more)
+        if charted := [more for name, more in counts.items() if name.startswith(CHARTED)]:
+            counts[ALL] = functools.reduce(added, charted, {})
+        for name, more in counts.items():
             for span in KEPT_SECONDS:
                 _add(tx, span, int(tx.now // span) * span, name, more)
         if tx.now - self._pruned_at > MINUTE:
@@ -179,7 +186,7 @@ RANGES = {
     for each in (
         Range("1h", 3600, 60, MINUTE),
         Range("24h", 86400, 900, QUARTER),
-        Range("7d", 7 * 86400, 3600, QUARTER),
+        Range("7d", 7 * 86400, 3600, HOUR),
     )
 }
 
@@ -190,7 +197,8 @@ def series(config: Config, chosen: Range, *, now: float | None = None) -> list[T
     last = int(now // chosen.point) * chosen.point
     first = last - chosen.seconds + chosen.point
     points: dict[int, Counts] = {at: {} for at in range(first, last + 1, chosen.point)}
-    for row in _rows(config, chosen.span, first):
+    rows = read(config, lambda reader: reader.all("tallies_of", span=chosen.span, since=first, name=ALL))
+    for row in rows:
         at = row["at"] // chosen.point * chosen.point
         if at in points:
             points[at] = added(points[at], json.loads(row["counts"]))
