@@ -108,8 +108,8 @@ def test_the_last_user_removed_opens_the_configurations_password_again(visited: 
 )
 def test_what_cannot_be_done_is_told_and_not_done(visited: Visited, words: list[str], why: str) -> None:
     """With exit code 1, and nothing of it in the audit log."""
-    add(visited, "mina")
-    add(visited, "jun", "--role", "viewer")
+    for name, role in (("mina", "operator"), ("jun", "viewer")):
+        visited.call("put_user", {"name": name, "role": role, "password": "x", "actor": "test"})
     visited.webspool("token", "add", "grafana")
     before = accounts.users(visited.config), accounts.tokens(visited.config)
     result = visited.webspool(*words, input="of-the-night\n")
