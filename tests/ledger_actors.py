@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from dataclasses import dataclass, field
 from functools import partial
@@ -49,11 +50,12 @@ OUTCOMES = [
 
 @dataclass
 class Process:
-    """A spooler as it sees itself: the order it runs, and the end it could not yet record."""
+    """A spooler as it sees itself: the order it runs, those that lie behind it, and what it could not yet record."""
 
     id: str
     instance: str
     order: dict[str, Any] | None = None
+    behind: list[dict[str, Any]] = field(default_factory=list)
     unrecorded: dict[str, Any] | None = None
 
 
@@ -153,26 +155,47 @@ class Actors(RuleBasedStateMachine):
         return Operation(given.pop("id"), "spool", given | {"calling": "keywords", "arguments": "{}"})
 
     def turn(
-        self, process: Process, outcome: Outcome, *, claim: bool = True, fault: str = "none", direct: bool = False
+        self,
+        process: Process,
+        outcome: Outcome,
+        *,
+        claim: bool = True,
+        fault: str = "none",
+        direct: bool = False,
+        further: int = 0,
+        ran: int = 0,
     ) -> None:
-        """End what the process runs, and claim."""
+        """End what the process runs, and claim.
+
+        Of the orders behind the first it has run so many too, all but the last of them well; others it gives back.
+        """
         if process.order is not None:
-            process.unrecorded, process.order = self.end_of(process.order, outcome), None
-        wanted = self.wanted(process) if claim else None
+            process.unrecorded = self.finished([process.order, *process.behind], 1 + ran, outcome)
+            process.order, process.behind = None, []
+        wanted = self.wanted(process, further) if claim else None
         if wanted is None and process.unrecorded is None:
             return
-        answer = self.do(
-            Operation(self.id("t"), "turn", {"end": process.unrecorded, "claim": wanted}), fault, direct=direct
-        )
+        given = (process.unrecorded or {"end": None}) | {"claim": wanted}
+        answer = self.do(Operation(self.id("t"), "turn", given), fault, direct=direct)
         if answer is None:
             return
         assert answer.values["kept"], "an end that came in time was not kept"
         process.unrecorded, process.order = None, answer.values["order"]
+        process.behind = answer.values.get("further", [])
         if wanted is not None:
             self.judge_the_claim(process)
+        if wanted is not None and process.behind:
+            self.judge_the_share(process, wanted)
 
-    def wanted(self, process: Process) -> dict[str, Any]:
-        return {"attempt": self.id("a"), "process": process.id, "instance": process.instance, "generation": 1}
+    def finished(self, orders: list[dict[str, Any]], ran: int, outcome: Outcome) -> dict[str, Any]:
+        *earlier, last = orders[:ran]
+        ended = [self.end_of(order, OUTCOMES[0]) for order in earlier]
+        back = [order["attempt"] for order in orders[ran:]]
+        return {"earlier": ended, "end": self.end_of(last, outcome), "back": back}
+
+    def wanted(self, process: Process, further: int = 0) -> dict[str, Any]:
+        wanted = {"attempt": self.id("a"), "process": process.id, "instance": process.instance, "generation": 1}
+        return wanted | {"further": [self.id("a") for _ in range(further)], "among": 2} if further else wanted
 
     def end_of(self, order: dict[str, Any], outcome: Outcome) -> dict[str, Any]:
         standing = Standing(order["attempts"], order["interruptions"], self.clock.now - order["created_at"])
@@ -188,9 +211,24 @@ class Actors(RuleBasedStateMachine):
             assert not (queued and may_claim), f"nothing was given to {process}, though jobs are queued"
             return
         assert may_claim, "a job was given to a process of an instance that stops or has ended"
-        given = next(job for job in seen.job if job["id"] == process.order["job"])
-        assert all(rank(given) < other for other in queued), f"{given['id']} was given before a better one"
-        assert given["due_at"] <= self.clock.now, "a job was given before its time"
+        for order in (process.order, *process.behind):
+            given = next(job for job in seen.job if job["id"] == order["job"])
+            assert all(rank(given) < other for other in queued), f"{given['id']} was given before a better one"
+            assert given["due_at"] <= self.clock.now, "a job was given before its time"
+
+    def judge_the_share(self, process: Process, wanted: dict[str, Any]) -> None:
+        """What lies behind another can wait, can be tried again, and is no more than a fair part of what waits."""
+        seen = self.file.seen()
+        assert len(process.behind) <= len(wanted["further"])
+        waited = len(seen.jobs_in(State.QUEUED)) + len(process.behind)
+        assert len(process.behind) <= waited // wanted["among"], "others are left without"
+        for order in (process.order, *process.behind):
+            assert order is not None
+            job = next(job for job in seen.job if job["id"] == order["job"])
+            task = next(row for row in seen.task if row["name"] == job["task"])
+            assert (job["number"], job["interruptions"], job["key"]) == (1, 0, None), f"{job} is not fresh"
+            assert task["concurrency"] is None, f"{job} holds a place"
+            assert json.loads(task["policy"])["max_attempts"] > 1, f"{job} may be run only once"
 
     def rescue(self, dead: Process, keeper_of: str, *, crash: bool = False) -> None:
         rescuer = Rescuer(keeper_of, QueueInbox(), partial(self.file.transact, crash=crash), silent)

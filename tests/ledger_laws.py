@@ -9,6 +9,7 @@ from typing import Any
 
 import apsw
 
+from webspool.batch import MOST
 from webspool.records import FINISHED, State
 
 TABLES = (
@@ -86,10 +87,17 @@ def open_attempts_and_running_jobs_are_pairs(seen: Snapshot) -> Iterator[str]:
             yield f"{job['id']} is {job['state']} and names an attempt"
 
 
-def a_process_holds_one_attempt(seen: Snapshot) -> Iterator[str]:
-    """A process that may run one job at a time holds at most one open attempt."""
-    held = Counter(row["process"] for row in seen.attempt if row["ended_at"] is None)
-    yield from (f"{process} holds {number} open attempts" for process, number in held.items() if number > 1)
+def a_process_holds_the_attempts_of_one_claim(seen: Snapshot) -> Iterator[str]:
+    """What a process holds open was claimed together: the first, and a few that were never begun before."""
+    held = defaultdict(list)
+    for row in seen.attempt:
+        if row["ended_at"] is None:
+            held[row["process"]].append(row)
+    for process, rows in held.items():
+        if len(rows) > MOST or len({row["started_at"] for row in rows}) > 1:
+            yield f"{process} holds {len(rows)} open attempts, of {len({row['started_at'] for row in rows})} claims"
+        if len(rows) > 1 and any(row["number"] > 1 for row in rows):
+            yield f"{process} holds {rows}, of which one was begun before"
 
 
 def attempts_are_charged_when_they_open(seen: Snapshot) -> Iterator[str]:
@@ -185,7 +193,7 @@ def _told_in_vain(job: dict[str, Any]) -> bool:
 LAWS = (
     counters_are_true,
     open_attempts_and_running_jobs_are_pairs,
-    a_process_holds_one_attempt,
+    a_process_holds_the_attempts_of_one_claim,
     attempts_are_charged_when_they_open,
     an_event_is_accepted_once,
     limits_are_kept,

@@ -29,6 +29,7 @@ OUTCOME = st.sampled_from([OUTCOMES[0], OUTCOMES[0], *OUTCOMES])
 TASK = st.sampled_from(TASKS)
 KEY = st.sampled_from([None, None, "a", "b"])
 DELAY = st.sampled_from([0.0, 0.0, 0.0, 4.0, 60.0])
+FURTHER = st.sampled_from([0, 1, 3])
 PRIORITY = st.sampled_from([0, 0, 0, 5])
 Wish = tuple[str, str | None, float, int]
 JOBS = st.lists(st.tuples(TASK, KEY, DELAY, PRIORITY), max_size=3)
@@ -95,19 +96,34 @@ class LedgerMachine(Actors):
 
     # ── processes ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    @rule(at=AT, outcome=OUTCOME, claim=st.booleans(), fault=FAULTS, direct=st.booleans())
-    def a_process_takes_its_turn(self, at: int, outcome: Outcome, claim: bool, fault: str, direct: bool) -> None:
-        self.turn(self.processes[at], outcome, claim=claim, fault=fault, direct=direct)
+    @rule(at=AT, outcome=OUTCOME, claim=st.booleans(), fault=FAULTS, direct=st.booleans(), further=FURTHER, ran=FURTHER)
+    def a_process_takes_its_turn(
+        self, at: int, outcome: Outcome, claim: bool, fault: str, direct: bool, further: int, ran: int
+    ) -> None:
+        self.turn(self.processes[at], outcome, claim=claim, fault=fault, direct=direct, further=further, ran=ran)
 
     @rule(
-        turns=st.lists(st.tuples(AT, OUTCOME, FAULTS), min_size=3, max_size=12),
+        turns=st.lists(st.tuples(AT, OUTCOME, FAULTS, FURTHER, FURTHER), min_size=3, max_size=12),
         seconds=st.sampled_from([0.0, 1.0, 8.0]),
     )
-    def a_stretch_of_work_is_done(self, turns: list[tuple[int, Outcome, str]], seconds: float) -> None:
-        for at, outcome, fault in turns:
-            self.turn(self.processes[at], outcome, fault=fault)
+    def a_stretch_of_work_is_done(self, turns: list[tuple[int, Outcome, str, int, int]], seconds: float) -> None:
+        for at, outcome, fault, further, ran in turns:
+            self.turn(self.processes[at], outcome, fault=fault, further=further, ran=ran)
             self.clock.now += seconds
             self.release_due()
+            self.check()
+
+    @rule(
+        at=AT,
+        count=st.integers(3, 8),
+        turns=st.lists(st.tuples(OUTCOME, FAULTS, FURTHER, FURTHER), min_size=1, max_size=4),
+    )
+    def a_burst_is_worked_off(self, at: int, count: int, turns: list[tuple[Outcome, str, int, int]]) -> None:
+        """Where many wait a process claims several, runs some of them, and gives the others back."""
+        for _ in range(count):
+            self.a_job_is_spooled("free", None, 0.0, 0, fault="none")
+        for outcome, fault, further, ran in turns:
+            self.turn(self.processes[at], outcome, fault=fault, further=further, ran=ran)
             self.check()
 
     @rule(at=AT, alone=st.booleans(), fault=st.sampled_from(["none", "crashed"]))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from webspool.ledger.operations import Operation, ending
+from webspool.ledger.operations import Answer, Operation, ending
 from webspool.policy import Policy, Standing, judge
-from webspool.records import Outcome, new_id
+from webspool.records import Order, Outcome, new_id
+from webspool.stint import claims_in
 
 INSTANCE = "the-instance"
 
@@ -48,6 +50,18 @@ def turn(process: str = "", *, end: dict[str, Any] | None = None, claim: bool = 
     """The end of a process's last attempt, and its next claim."""
     wanted = {"attempt": new_id("a"), "process": process, "instance": INSTANCE, "generation": 1} | given
     return Operation(new_id("t"), "turn", {"end": end, "claim": wanted if claim else None})
+
+
+def orders_in(answer: Answer) -> list[Order]:
+    """What a turn was answered with, as a runner gets it."""
+    return [claim.order.unpacked() for claim in claims_in(answer, 0.0, Path("bodies"))]
+
+
+def body_in(answer: Answer) -> bytes:
+    """The body that came with a claim of one job."""
+    (order,) = orders_in(answer)
+    assert order.delivery is not None
+    return order.delivery.body
 
 
 def end_of(order: dict[str, Any], outcome: Outcome, policy: Policy = Policy()) -> dict[str, Any]:  # noqa: B008

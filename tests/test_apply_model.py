@@ -42,6 +42,11 @@ def moved_without_counting(tx: Transaction, before: str, after: str) -> None:
     """Totals that are not kept."""
 
 
+def always(*_: object) -> bool:
+    """In the place of a question."""
+    return True
+
+
 def kept_places(tx: Transaction, job: str) -> admission.Released:
     """Places that are never given up."""
     return admission.Released(())
@@ -95,6 +100,14 @@ FENCES = [
     Fence("an instance that stops or has ended gets nothing", replaced(turns._may_claim, lambda *_: True, turns)),
     Fence("a bad operation's counts are undone", replaced(Transaction.savepoint, careless_savepoint, Transaction)),
     Fence("what was written is read again", replaced(Known.forget, nothing, Known)),
+    Fence("what is given back is not charged", without("unclaim_job", "attempts = attempts - 1, ")),
+    Fence("what is given back is as it was", without("delete_attempt", "WHERE id = :id", "WHERE FALSE")),
+    Fence("only what is fresh and can wait lies behind another", replaced(turns._may_share, always, turns)),
+    Fence("others are left their part", without("count_queued", "count(*)", "100")),
+    Fence(
+        "a repeated claim of several has the same answer",
+        without("open_attempts_of", "process = :process", "process = :process AND FALSE"),
+    ),
     Fence("totals are kept", replaced(admission.move, moved_without_counting, admission, turns, actions)),
 ]
 

@@ -48,11 +48,12 @@ def test_bodies_come_out_as_bytes():
     assert {type(body) for _, body in quick + slow} == {bytes}
 
 
-def test_the_json_of_a_frame_is_ascii_and_carries_lone_surrogates():
-    """Undecodable bytes held as surrogates (PEP 383) go through a frame unharmed."""
-    frame = frames.encode({"t": "\udcff é"})
+@pytest.mark.parametrize("message", [{"t": "\udcff é"}, {"n": 1 << 70}, {"\udcff": [-(1 << 64)]}])
+def test_what_messagepack_cannot_hold_travels_too(message):
+    """Undecodable bytes held as surrogates (PEP 383) and endless numbers go through a frame unharmed."""
+    frame = frames.encode(message)
     assert frame[8:].isascii()
-    assert frames.Decoder().feed(frame) == [({"t": "\udcff é"}, b"")]
+    assert frames.Decoder().feed(frame) == [(message, b"")]
 
 
 def test_an_infinite_deadline_travels():
@@ -75,8 +76,11 @@ def test_a_frame_over_the_limit_is_not_made():
         frames.encode({}, bytes(frames.LARGEST_FRAME))
 
 
-@pytest.mark.parametrize("text", [b"[]", b"{", b"\xff", b"", b"[" * 100_000])
-def test_what_is_no_json_object_is_refused(text):
+@pytest.mark.parametrize(
+    "text",
+    [b"[]", b"{", b"\xff", b"", b"[" * 100_000, b'{"a":' * 100_000, b"\x90", b"\x81\xa1a\x91", b"\x91" * 100_000],
+)
+def test_what_is_no_message_is_refused(text):
     """Nonsense on the wire is a ValueError, never another exception."""
     frame = struct.pack(">II", len(text), 0) + text
     for pieces in ([frame], [frame[:3], frame[3:]]):

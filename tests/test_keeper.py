@@ -14,7 +14,7 @@ import pytest
 from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.ledger_laws import breaches
-from tests.operations import accept, act, end_of, join, refuse, spool, start, stop, turn
+from tests.operations import accept, act, body_in, end_of, join, refuse, spool, start, stop, turn
 from webspool.keep import Keeper
 from webspool.keep import keeper as keeping
 from webspool.ledger.client import Client
@@ -248,7 +248,7 @@ def test_a_parked_claim_is_answered_by_the_transaction_that_accepts(hand: Hand) 
     assert isinstance(accepted, Answer)
     answer = outcome_of(claim)
     assert isinstance(answer, Answer)
-    assert (answer.values["order"]["job"], answer.body) == (accepted.values["jobs"][0]["id"], b"hello")
+    assert (answer.values["order"]["job"], body_in(answer)) == (accepted.values["jobs"][0]["id"], b"hello")
 
 
 def test_a_parked_claim_is_answered_with_nothing_when_there_is_no_job(hand: Hand) -> None:
@@ -353,10 +353,12 @@ def test_output_that_is_told_is_kept_and_what_is_none_hurts_nobody(hand: Hand) -
     """Nothing waits for it."""
     piece = Piece("a_1", 1, 1, 5.0, b"\x00line\n")
     route = QueueRoute(hand.inbox)
-    route.tell(Operation("o_1", "output", {"output": piece.placed()}, piece.bytes))
+    route.tell(Operation("o_1", "output", {"output": [piece.placed()]}, piece.bytes))
     hand.keeper.round()
-    for broken in ({"attempt": "a_1"}, {"colour": 1}, "text", piece.placed() | {"number": None}):
-        route.tell(Operation("o_2", "output", {"output": broken}, b"x"))
+    placed = piece.placed()
+    broken = ({"attempt": "a_1"}, [{"attempt": "a_1"}], [{"colour": 1}], "text", ["text"], [placed | {"number": None}])
+    for each in broken:
+        route.tell(Operation("o_2", "output", {"output": each}, b"x"))
         hand.keeper.round()
     assert read_pieces(hand.house.outputs, "a_1") == [piece]
 

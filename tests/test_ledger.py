@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.operations import accept, act, end_of, join, spool, start, stop, turn
+from tests.operations import accept, act, body_in, end_of, join, orders_in, spool, start, stop, turn
 from tests.plain_ledger import DISCARDED, FAILED, SUCCEEDED, TASKS, Ledger, replay
 from webspool.keep.prune import DAY, Pruner, Retention
 from webspool.ledger.apply import apply
@@ -32,9 +32,10 @@ def test_every_task_of_a_webhook_gets_a_job_and_its_body_comes_with_the_claim(le
     operation = accept("free", "free", body=body, event_id="e")
     answer = ledger.do(operation).values
     assert (answer["status"], answer["delivery"], len(answer["jobs"])) == ("accepted", operation.id, 2)
-    order, given = ledger.do(turn("p")).values["order"], ledger.do(turn("q")).body
+    (order,), given = orders_in(ledger.do(turn("p"))), body_in(ledger.do(turn("q")))
     assert given == body
-    assert (order["delivery"]["id"], order["delivery"]["event_id"]) == (operation.id, "e")
+    assert order.delivery is not None
+    assert (order.delivery.id, order.delivery.event_id) == (operation.id, "e")
 
 
 def test_a_webhook_that_starts_nothing_is_stored_as_ignored(ledger: Ledger) -> None:
@@ -166,7 +167,7 @@ def test_a_claim_repeated_has_the_same_answer_and_takes_no_second_job(ledger: Le
     operation = turn("p")
     assert ledger.do(operation) == ledger.do(operation)
     assert len(ledger.seen().attempt) == 1
-    assert ledger.do(operation).body == b"hello"
+    assert body_in(ledger.do(operation)) == b"hello"
 
 
 @pytest.mark.parametrize("given", [{"instance": "unheard"}, {"generation": 0}])

@@ -169,7 +169,7 @@ def held():
 """
         )
         held = json.loads(house.run("held").result)
-    assert sorted(held) == ["0", "1", "2", "3", "4"]
+    assert sorted(held) == ["0", "1", "2", "3", "4", "5"]
     assert held["0"] == "/dev/null"
     assert held["1"] == held["2"] == held["4"]
 

@@ -209,8 +209,8 @@ def sees(): return {seen}
         ("resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))", "a lowered RLIMIT_NOFILE"),
         ("os.nice(1)", "another niceness"),
         ("os.seteuid(65534)", "another user or group"),
-        ("global kept; kept = [os.dup(1) for _ in range(80)]", "85 descriptors open of 128"),
-        ("global kept; kept = [os.dup(1) for _ in range(123)]", "all of its 128 descriptors open"),
+        ("global kept; kept = [os.dup(1) for _ in range(80)]", "86 descriptors open of 128"),
+        ("global kept; kept = [os.dup(1) for _ in range(122)]", "all of its 128 descriptors open"),
     ],
 )
 def test_a_runner_in_which_a_task_changed_what_cannot_be_undone_is_replaced(house, change, why):

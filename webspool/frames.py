@@ -1,4 +1,8 @@
-"""Frames between webspool's own processes: two lengths (4 bytes each, big-endian), compact ASCII JSON, raw bytes."""
+"""Frames between webspool's own processes: two lengths (4 bytes each, big-endian), a message, raw bytes.
+
+A message is MessagePack, as long as that can hold it; what it cannot (lone surrogates, very long numbers) goes as ASCII
+JSON, which begins with another byte.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ import json
 import struct
 from typing import Any
 
+import msgspec
+
 LARGEST_FRAME = 64 << 20
 
 _LENGTHS = struct.Struct(">II")
 _HEAD = _LENGTHS.size
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder().decode
 _to_json = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _from_json = json.JSONDecoder().decode
 
@@ -17,11 +25,32 @@ Frame = tuple[dict[str, Any], bytes]
 
 
 def encode(message: dict[str, Any], body: bytes = b"") -> bytes:
-    """A message and its raw bytes as one frame. Infinity travels (Python's JSON). Raises ValueError over 64 MiB."""
-    text = _to_json(message).encode("ascii")
+    """A message and its raw bytes as one frame. Infinity travels. Raises ValueError over 64 MiB."""
+    return join(packed(message), body)
+
+
+def packed(message: dict[str, Any]) -> bytes:
+    """A message without its frame."""
+    try:
+        return _pack(message)
+    except (UnicodeEncodeError, OverflowError):
+        return _to_json(message).encode("ascii")
+
+
+def join(text: bytes, body: bytes) -> bytes:
+    """A message that is packed already and its raw bytes as one frame. Raises ValueError over 64 MiB."""
     if _HEAD + len(text) + len(body) > LARGEST_FRAME:
         raise ValueError(f"a frame of {_HEAD + len(text) + len(body)} bytes is over the limit of {LARGEST_FRAME}")
     return _LENGTHS.pack(len(text), len(body)) + text + body
+
+
+def first(data: bytes, at: int) -> tuple[dict[str, Any] | None, int]:
+    """The message that begins there, and where what follows its frame begins; None while it is not all there."""
+    if len(data) < at + _HEAD:
+        return None, at
+    text, body = _LENGTHS.unpack_from(data, at)
+    behind = at + _HEAD + text + body
+    return (_message(data[at + _HEAD : at + _HEAD + text]), behind) if behind <= len(data) else (None, at)
 
 
 class Decoder:
@@ -73,9 +102,11 @@ class Decoder:
 
 def _message(text: bytes) -> dict[str, Any]:
     try:
-        message = _from_json(text.decode("ascii"))
+        message = _from_json(text.decode("ascii")) if text[:1] == b"{" else _unpack(text)
     except RecursionError:
-        raise ValueError("a frame's JSON nests too deeply") from None
+        raise ValueError("a frame's message nests too deeply") from None
+    except msgspec.DecodeError as fault:
+        raise ValueError(f"a frame holds no message: {fault}") from None
     if not isinstance(message, dict):
-        raise ValueError("a frame's JSON is no object")
+        raise ValueError("a frame's message is no object")
     return message

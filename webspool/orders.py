@@ -1,53 +1,129 @@
-"""What a spooler and its runner say to each other: orders one way, outcomes the other, as frames."""
+"""Orders on their way from the ledger to a runner, and outcomes on their way back, as frames.
+
+An order is put together once, by whoever claims it in the ledger; spoolers hand its bytes on as they are.
+"""
 
 from __future__ import annotations
 
-from dataclasses import fields
+import json
+import math
+import struct
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from webspool import frames
 from webspool.records import Delivery, Ending, Headers, Order, Outcome
 
-_PLAIN = ("result", "error", "traceback", "after_seconds", "charge", "cut", "exit_code", "signal")
+_PLAIN = (
+    "result",
+    "error",
+    "traceback",
+    "after_seconds",
+    "charge",
+    "cut",
+    "exit_code",
+    "signal",
+    "began_at",
+    "ended_at",
+)
 _DEFAULTS = {field.name: field.default for field in fields(Outcome)}
-_DELIVERY = tuple(field.name for field in fields(Delivery) if field.name not in ("headers", "stored_body"))
-_ORDER = tuple(field.name for field in fields(Order) if field.name != "delivery")
+_ENDINGS = {ending.value: ending for ending in Ending}
+_DELIVERY = ("id", "source", "method", "url", "received_at", "event_id", "event_type")
+_HOW = struct.Struct(">dB")
+"""What follows an order's body in its frame: its time limit, and how many further orders lie ready."""
 
 
-def order_frame(order: Order, deadline: float) -> bytes:
-    """An order as a frame; `deadline` is when TimeLimitExceeded is due, on the monotonic clock (infinity: never)."""
-    message: dict[str, Any] = {"order": {name: getattr(order, name) for name in _ORDER}, "deadline": deadline}
-    if order.delivery is None:
-        return frames.encode(message)
-    body = order.delivery.stored_body
-    message["delivery"] = _delivery_values(order.delivery)
-    message["body"] = None if isinstance(body, bytes) else str(body)
-    return frames.encode(message, body if isinstance(body, bytes) else b"")
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An order as bytes. `bodies` is the folder of what is too large for the ledger's rows."""
+
+    job: str
+    task: str
+    attempt: str
+    number: int
+    text: bytes
+    body: bytes
+    bodies: Path
+
+    def unpacked(self) -> Order:
+        """The order itself, for a runner in this process."""
+        ((message, body),) = frames.Decoder().feed(frames.join(self.text, self.body))
+        return _order(message, body, self.bodies)
 
 
-def order_of(message: dict[str, Any], body: bytes) -> tuple[Order, float]:
-    """The order and the deadline that `order_frame` wrote."""
-    delivery = None
-    if "delivery" in message:
-        delivery = _delivery_of(message["delivery"], body if message["body"] is None else Path(message["body"]))
-    return Order(**message["order"], delivery=delivery), message["deadline"]
+def packed(
+    values: Sequence[Any], arguments: str | None, delivery: Sequence[Any] | None = None, file: bool | str = False
+) -> bytes:
+    """An order's message without its body.
+
+    `values` are job, task, attempt, number, calling and the time of its creation; `arguments` is JSON text;
+    `delivery` is id, source, method, url, time, event id, event type, and its headers as JSON text; `file` is where its
+    body lies, True: in the folder for such, under the delivery's id.
+    """
+    return frames.packed({"order": values, "arguments": arguments, "delivery": delivery, "file": file})
 
 
-def _delivery_values(delivery: Delivery) -> tuple[Any, ...]:
+def order_frame(order: Order | Packed, *, limit: float, following: int = 0) -> bytes:
+    """An order as a frame. `limit`: when TimeLimitExceeded is due, in seconds of the monotonic clock (infinity: never);
+    or below zero, how many seconds after the task begins. `following` further ones lie in the runner's queue.
+    """
+    text, body = _parts(order)
+    return frames.join(text, body + _HOW.pack(limit, following))
+
+
+def _parts(order: Order | Packed) -> tuple[bytes, bytes]:
+    if isinstance(order, Packed):
+        return order.text, order.body
+    values = (order.job, order.task, order.attempt, order.number, order.calling, order.created_at)
+    arguments, delivery = json.dumps(order.arguments), order.delivery
+    if delivery is None:
+        return packed(values, arguments), b""
     headers = delivery.headers
     text = headers.text if isinstance(headers, Headers) else Headers(headers).text
-    return [getattr(delivery, name) for name in _DELIVERY], text
+    told = [*(getattr(delivery, name) for name in _DELIVERY), text]
+    stored = delivery.stored_body
+    if isinstance(stored, bytes):
+        return packed(values, arguments, told), stored
+    return packed(values, arguments, told, str(stored)), b""
 
 
-def _delivery_of(values: list[Any], body: bytes | Path) -> Delivery:
-    plain, headers = values
-    return Delivery(**dict(zip(_DELIVERY, plain, strict=True)), headers=Headers.stored(headers), stored_body=body)
+@dataclass(frozen=True, slots=True)
+class Ordered:
+    """What a runner is to do. `following` further orders lie in its queue."""
+
+    order: Order
+    limit: float
+    following: int
+
+    def deadline(self) -> float:
+        """When its time is up if it begins now, in seconds of the monotonic clock."""
+        return self.limit if self.limit >= 0 or math.isinf(self.limit) else time.monotonic() - self.limit
 
 
-def outcome_frame(attempt: str, outcome: Outcome, left: str | None) -> bytes:
-    """An outcome as a frame; `left` says what the task left running, which ends the runner."""
-    message: dict[str, Any] = {"attempt": attempt, "ending": outcome.ending.value}
+def ordered(message: dict[str, Any], body: bytes, bodies: Path) -> Ordered:
+    """What `order_frame` wrote."""
+    limit, following = _HOW.unpack_from(body, len(body) - _HOW.size)
+    return Ordered(_order(message, body[: -_HOW.size], bodies), limit, following)
+
+
+def _order(message: dict[str, Any], body: bytes, bodies: Path) -> Order:
+    job, task, attempt, number, calling, created_at = message["order"]
+    arguments = json.loads(message["arguments"]) if message["arguments"] else {}
+    if message["delivery"] is None:
+        return Order(job, task, attempt, number, calling, arguments, None, created_at)
+    id, source, method, url, received_at, event_id, event_type, headers = message["delivery"]
+    file = message["file"]
+    stored = body if not file else bodies / id if file is True else Path(file)
+    delivery = Delivery(id, source, method, url, Headers.stored(headers), received_at, event_id, event_type, stored)
+    return Order(job, task, attempt, number, calling, arguments, delivery, created_at)
+
+
+def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: float, ended_at: float) -> bytes:
+    """An outcome as a frame; `left` says what the task left running, which ends the runner. Times are Unix seconds."""
+    message: dict[str, Any] = {"attempt": attempt, "ending": outcome.ending.value, "times": (began_at, ended_at)}
     for name in _PLAIN:
         value = getattr(outcome, name)
         if value != _DEFAULTS[name]:
@@ -60,4 +136,5 @@ def outcome_frame(attempt: str, outcome: Outcome, left: str | None) -> bytes:
 def outcome_of(message: dict[str, Any]) -> Outcome:
     """The outcome that `outcome_frame` wrote."""
     given = {name: message[name] for name in _PLAIN if name in message}
-    return Outcome(Ending(message["ending"]), **given)
+    began_at, ended_at = message["times"]
+    return Outcome(_ENDINGS[message["ending"]], **given, began_at=began_at, ended_at=ended_at)

@@ -6,27 +6,32 @@ ledger does not know; its end and the next claim travel in one round trip.
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+from webspool import tracing
+from webspool.batch import Watcher
 from webspool.capture import Capture
 from webspool.disk import OUTPUT_CAP
 from webspool.doubt import RESTS, Advice, Doubt
 from webspool.errors import LedgerUnavailable, RunnerBroken
 from webspool.ledger.client import Client
-from webspool.ledger.operations import Answer, Operation, ending
+from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece
-from webspool.policy import Policy, Standing, judge
-from webspool.records import Delivery, Ending, Headers, Order, Outcome, new_id
+from webspool.orders import Packed
+from webspool.policy import Policy
+from webspool.records import Ending, Outcome, new_id, new_ids
+from webspool.stint import Claim, Finished, Pace, Stint, claims_in, turn_of
 from webspool.telemetry import Say, write_stderr
 
 CLAIM_PATIENCE = 2.0
+MEANWHILE_PATIENCE = 0.5
 POLL_SECONDS = 0.1
 UNRECORDED_SECONDS = 60.0
 LONGEST_WAIT = 1.0
@@ -50,31 +55,34 @@ class Runner(Protocol):
     def hello(self, seconds: float) -> dict[str, Policy]: ...
     def call(
         self,
-        order: Order,
+        order: Packed,
         policy: Policy,
         on_output: Callable[[bytes], None],
         tick: Callable[[], Outcome | None] | None = ...,
     ) -> Outcome: ...
+    def call_several(self, orders: Sequence[Packed], policies: Sequence[Policy], watcher: Watcher) -> list[Outcome]: ...
     def kill(self) -> None: ...
+
+
+@runtime_checkable
+class TakesSeveral(Protocol):
+    """A runner that can be handed so many orders at once."""
+
+    @property
+    def most(self) -> int: ...
+    def call_several(self, orders: Sequence[Packed], policies: Sequence[Policy], watcher: Watcher) -> list[Outcome]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """Who performs: a process of an instance, and where large bodies lie."""
+    """Who performs: a process of an instance, `among` so many that do, and where large bodies lie."""
 
     process: str
     instance: str
     pid: int
     start: int
     bodies: Path
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A job that is ours to run."""
-
-    order: Order
-    standing: Standing
+    among: int = 1
 
 
 class Performer:
@@ -97,26 +105,27 @@ class Performer:
         self._start_runner = start_runner
         self._runner: Runner | None = None
         self._policies: dict[str, Policy] = {}
-        self._generation = 1
+        self._generation = self._most = 1
         self._mending = 1.0
         self._renewal = Renewal()
         self._doubt = Doubt()
+        self._pace = Pace()
 
     def perform(self, until: Callable[[], bool]) -> None:
         """Run jobs until told to stop; the job at hand is finished and recorded first."""
-        finished: Finished | None = None
+        finished = Finished()
         while not until():
             if finished and not self._may_go_on():
                 self.turn(finished, claim_next=False)
-                finished = None
+                finished = Finished()
             if finished and self._doubt.asks:
                 self.turn(finished, claim_next=False)
-                finished = None
+                finished = Finished()
                 self._look_at_others()
             if not self.ready():
                 continue
-            claim = self.turn(finished)
-            finished = self.run(claim) if claim else None
+            claims = self.turn(finished)
+            finished = self.run(claims) if claims else Finished()
         if finished:
             self.turn(finished, claim_next=False)
 
@@ -126,58 +135,67 @@ class Performer:
             self._runner.kill()
             self._runner = None
 
-    def run(self, claim: Claim) -> Finished:
-        """One attempt."""
-        output, begun = self._capture(claim.order), time.monotonic()
-        outcome = self.call(claim.order, output)
-        self._doubt.note(claim.order.task, outcome, time.monotonic() - begun)
-        verdict = judge(outcome, self._policies[claim.order.task], claim.standing)
-        ended = ending(claim.order.attempt, outcome, verdict) | {"output_bytes": output.size, "output_cut": output.cut}
-        self._tell_end(claim.order, ended)
-        return Finished(ended, output.close())
+    def run(self, claims: Sequence[Claim]) -> Finished:
+        """One attempt, or several quick ones in a row."""
+        policies, begun = [self._policies[claim.order.task] for claim in claims], time.monotonic()
+        stint = Stint(
+            claims,
+            policies,
+            [self._capture(claim.order) for claim in claims],
+            self.say,
+            cap=self._output_cap,
+            interruption=self._interruption,
+            record=self._record_meanwhile,
+        )
+        outcomes = self.call(claims, policies, stint)
+        took = time.monotonic() - begun
+        self._pace.note(outcomes, took)
+        for claim, outcome in zip(claims, outcomes, strict=False):
+            self._doubt.note(claim.order.task, outcome, took / len(outcomes))
+        return stint.finished(outcomes)
 
-    def call(self, order: Order, output: Capture) -> Outcome:
-        """Run the task in the runner; whatever becomes of it is an outcome."""
-        told = {"task": order.task, "job": order.job, "attempt": order.attempt, "number": order.number}
-        self.say("attempt_started", **told, **_origin(order))
+    def call(self, claims: Sequence[Claim], policies: Sequence[Policy], stint: Stint) -> list[Outcome]:
+        """Run the tasks in the runner; whatever becomes of one is an outcome."""
         assert self._runner is not None
-
-        def tick() -> Outcome | None:
-            output.keep_at_most(self._output_cap())
-            output.hand_on()
-            return self._interruption(order.attempt)
-
-        outcome = self._runner.call(order, self._policies[order.task], output.take, tick)
+        if len(claims) > 1:
+            assert isinstance(self._runner, TakesSeveral)
+            outcomes = self._runner.call_several([claim.order for claim in claims], policies, stint)
+        else:
+            stint.begin(0)
+            take, tick = partial(stint.take, 0), partial(stint.tick, 0)
+            outcomes = [self._runner.call(claims[0].order, policies[0], take, tick)]
         if self._runner.retired:
+            order = claims[len(outcomes) - 1].order
             self.say("runner_retired", task=order.task, job=order.job, left=self._runner.retired)
-        return outcome
+        return outcomes
 
     # ── the ledger ──────────────────────────────────────────────────────────────────────────────────────────────
 
-    def turn(self, finished: Finished | None, *, claim_next: bool = True) -> Claim | None:
-        """Record the end of the last attempt and claim the next job, in one round trip."""
-        wanted = self._wanted() if claim_next else None
-        operation = _turn(finished, wanted)
+    def turn(self, finished: Finished, *, claim_next: bool = True) -> list[Claim]:
+        """Record what has ended and claim what is next, in one round trip."""
+        operation = turn_of(finished, self._wanted() if claim_next else None)
         direct = self.client.direct_calls
-        answer = self._recorded(operation) if finished else self._asked(operation)
+        answer = self._recorded(operation, finished) if finished else self._asked(operation)
         if answer is None:
-            return None
-        if not answer.values["order"]:
+            return []
+        claims = claims_in(answer, self._clock(), self.post.bodies)
+        if not claims:
             self._renewal.hear(answer)
             if self.client.direct_calls != direct:
                 time.sleep(POLL_SECONDS)
-            return None
-        return self._claim(answer.values["order"], answer.body)
+        return claims
 
     def _wanted(self) -> dict[str, Any]:
         post = self.post
-        return {
-            "attempt": new_id("a"),
+        first, *further = new_ids("a", min(self._pace.most, self._most))
+        wanted = {
+            "attempt": first,
             "process": post.process,
             "instance": post.instance,
             "generation": self._generation,
             "tried": self._renewal.tried,
         }
+        return wanted | {"further": further, "among": post.among} if further else wanted
 
     def _asked(self, operation: Operation) -> Answer | None:
         """A claim alone: without an answer nothing runs."""
@@ -188,22 +206,26 @@ class Performer:
             time.sleep(POLL_SECONDS)
             return None
 
-    def _recorded(self, operation: Operation) -> Answer:
+    def _record_meanwhile(self, finished: Finished) -> bool:
+        """Whether it could be recorded while a task runs, which is not to go unwatched for long."""
+        try:
+            self.client.call(turn_of(finished, None), patience=MEANWHILE_PATIENCE)
+        except LedgerUnavailable:
+            return False
+        return True
+
+    def _recorded(self, operation: Operation, finished: Finished) -> Answer:
         """An end: tried again until it is in the ledger; after a minute we exit, and rescue repeats the job."""
         give_up, wait = time.monotonic() + UNRECORDED_SECONDS, POLL_SECONDS
         while True:
             try:
                 return self.client.call(operation, patience=CLAIM_PATIENCE)
             except LedgerUnavailable as fault:
-                self.say("end_not_recorded", why=fault.why, attempt=operation.arguments["end"]["attempt"])
+                self.say("end_not_recorded", why=fault.why, attempt=finished.first)
                 if time.monotonic() + wait > give_up:
                     raise
                 time.sleep(wait)
                 wait = min(wait * 2, LONGEST_WAIT)
-
-    def _claim(self, given: dict[str, Any], body: bytes) -> Claim:
-        standing = Standing(given["attempts"], given["interruptions"], max(0.0, self._clock() - given["created_at"]))
-        return Claim(_order(given, body, self.post.bodies), standing)
 
     # ── the runner ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -239,6 +261,8 @@ class Performer:
         policies = fresh.hello(60.0)
         self.close()
         self._runner, self._policies, self._generation = fresh, policies, fresh.generation
+        told = tracing.Switch.spans is not None  # a span's times are those of the lines that tell of it
+        self._most = fresh.most if isinstance(fresh, TakesSeveral) and not told else 1
         self._renewal.settle(fresh.generation)
         self._join(tasks={name: policy.as_dict() for name, policy in policies.items()})
 
@@ -306,15 +330,11 @@ class Performer:
 
     # ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _capture(self, order: Order) -> Capture:
+    def _capture(self, order: Packed) -> Capture:
         def keep(piece: Piece) -> None:
-            self.client.tell(Operation(new_id("o"), "output", {"output": piece.placed()}, piece.bytes))
+            self.client.tell(Operation(new_id("o"), "output", {"output": [piece.placed()]}, piece.bytes))
 
         return Capture(order.attempt, f"[{order.task} {order.job}] ", self._output_cap(), keep, write_stderr)
-
-    def _tell_end(self, order: Order, ended: dict[str, Any]) -> None:
-        facts = {"outcome": ended["outcome"], "state": ended["state"], "error": ended["error"]}
-        self.say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts, **_origin(order))
 
 
 class Renewal:
@@ -337,39 +357,3 @@ class Renewal:
 
     def fail(self, again_in_seconds: float) -> None:
         self.tried, self._again = self.newest, time.monotonic() + again_in_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """An attempt that has ended and is to be recorded, with the last of its output."""
-
-    ended: dict[str, Any]
-    last_piece: Piece | None
-
-
-def _turn(finished: Finished | None, wanted: dict[str, Any] | None) -> Operation:
-    given: dict[str, Any] = {"end": finished.ended if finished else None, "claim": wanted}
-    if finished is None or finished.last_piece is None:
-        return Operation(new_id("t"), "turn", given)
-    return Operation(new_id("t"), "turn", given | {"output": finished.last_piece.placed()}, finished.last_piece.bytes)
-
-
-def _origin(order: Order) -> dict[str, str]:
-    """Where a job comes from, as log lines tell it."""
-    if order.delivery is None:
-        return {}
-    told, trace = {"delivery": order.delivery.id}, order.delivery.traceparent
-    return told if trace is None else told | {"traceparent": trace}
-
-
-def _order(given: dict[str, Any], body: bytes, bodies: Path) -> Order:
-    names = ("job", "task", "attempt", "number", "calling", "created_at")
-    arguments = json.loads(given["arguments"]) if given["arguments"] else {}
-    order = Order(**{name: given[name] for name in names}, arguments=arguments, delivery=None)
-    return replace(order, delivery=_delivery(given["delivery"], body, bodies)) if "delivery" in given else order
-
-
-def _delivery(given: dict[str, Any], body: bytes, bodies: Path) -> Delivery:
-    stored = bodies / given["id"] if given["body_file"] else body
-    rest = {name: given[name] for name in ("id", "source", "method", "url", "received_at", "event_id", "event_type")}
-    return Delivery(**rest, headers=Headers.stored(given["headers"]), stored_body=stored)

@@ -25,9 +25,15 @@ if TYPE_CHECKING:
 
 def new_id(prefix: str) -> str:
     """A fresh time-ordered random id: `prefix_` and a UUIDv7 (RFC 9562, 5.7) in hexadecimal, 74 random bits."""
+    return new_ids(prefix, 1)[0]
+
+
+def new_ids(prefix: str, count: int) -> list[str]:
+    """So many of them, at most 256, each sorted behind the one before."""
     random = int.from_bytes(os.urandom(10), "big")
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    return f"{prefix}_{value | 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF:032x}"
+    first = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
+    first |= 0b10 << 62 | random & (0x3FFFFFFFFFFFFFFF if count == 1 else 0x3FFFFFFFFFFFFF00)
+    return [f"{prefix}_{first + number:032x}" for number in range(count)]
 
 
 class State(StrEnum):
@@ -74,7 +80,8 @@ class Outcome:
     """What one attempt came to, as seen by the process that supervised it.
 
     `result` is JSON text or None. `error` is one line, `traceback` the whole text. `after_seconds` is the wait a
-    `Retry` asked for. `charge` False means that the attempt does not count against `max_attempts`.
+    `Retry` asked for. `charge` False means that the attempt does not count against `max_attempts`. `began_at` and
+    `ended_at` are Unix seconds, where whoever ran it has told them.
     """
 
     ending: Ending
@@ -86,6 +93,8 @@ class Outcome:
     cut: bool = False
     exit_code: int | None = None
     signal: int | None = None
+    began_at: float | None = field(default=None, compare=False)
+    ended_at: float | None = field(default=None, compare=False)
 
 
 class Headers(Mapping[str, str]):
@@ -342,3 +351,7 @@ class Order:
     arguments: dict[str, Any]
     delivery: Delivery | None
     created_at: float
+
+    def unpacked(self) -> Order:
+        """Itself: on its way to another process it is bytes (see `orders`)."""
+        return self

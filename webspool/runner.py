@@ -11,25 +11,24 @@ import os
 import select
 import signal
 import socket
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from webspool import frames
+from webspool.attempt import READABLE, WRITABLE, Attempt, OnOutput, Tick, never_began
+from webspool.batch import MOST, Batch, Watcher
 from webspool.errors import RunnerBroken
-from webspool.orders import order_frame, outcome_of
+from webspool.orders import Packed
 from webspool.policy import Policy
 from webspool.records import Ending, Order, Outcome
 from webspool.release import IN_PLACE, Release
-from webspool.runner_process import Process
+from webspool.runner_process import Process, Wires
 
-OnOutput = Callable[[bytes], None]
-Tick = Callable[[], Outcome | None]
-
-TICK_SECONDS = 0.1
 DYING_SECONDS = 1.0
 RECEIVE = 1 << 16
 LARGEST_ANSWER = 8 << 20
@@ -37,17 +36,20 @@ LARGEST_PIPE = 1 << 20
 
 _LONGEST_POLL_SECONDS = 3600.0
 _BLIND_POLL_SECONDS = 0.2
-_READABLE, _WRITABLE = getattr(select, "POLLIN", 1), getattr(select, "POLLOUT", 4)
 _DEAF = "its process was killed: it had closed the descriptors of its runner, or become another program"
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What a runner imports: the instance's directory, its app ("module:attribute" or "module:factory()"), its code."""
+    """What a runner imports: the instance's directory, its app ("module:attribute" or "module:factory()"), its code.
+
+    `bodies` is where it finds what is too large for the ledger's rows.
+    """
 
     directory: Path
     app: str
     release: Release = IN_PLACE
+    bodies: Path = Path("bodies")
 
 
 class Runner:
@@ -57,23 +59,30 @@ class Runner:
     which the runner was ended.
     """
 
-    def __init__(self, program: Program, process: Process, control: socket.socket, output: int) -> None:
+    def __init__(self, program: Program, process: Process, wires: Wires) -> None:
         self.program, self.process = program, process
         self.stray = 0
         self.retired: str | None = None
-        self.control, self._output = control, output
+        self.control, self._output, self._wires = wires.control, wires.output, wires
         self._decoder = frames.Decoder(LARGEST_ANSWER)  # a task may write into our socket
-        control.setblocking(False)
-        os.set_blocking(output, False)
-        self._poller = select.poll()
-        for descriptor in (control.fileno(), output, process.pidfd):
-            if descriptor >= 0:
-                self._poller.register(descriptor, _READABLE)
+        for end in (wires.control, wires.queue_in, wires.queue_out):
+            end.setblocking(False)
+        os.set_blocking(wires.output, False)
+        self._poller, self._quiet = select.poll(), select.poll()
+        for poller, output in ((self._poller, wires.output), (self._quiet, -1)):
+            for descriptor in (wires.control.fileno(), output, process.pidfd):
+                if descriptor >= 0:
+                    poller.register(descriptor, READABLE)
 
     @classmethod
     def start(cls, program: Program) -> Runner:
         """Fork a runner, which begins to import the app; `hello` waits for it. Raises OSError."""
-        return cls(program, *Process.fork(program.directory, program.app, program.release.folder))
+        return cls(program, *Process.fork(program.directory, program.app, program.release.folder, program.bodies))
+
+    @property
+    def most(self) -> int:
+        """How many orders it takes at once."""
+        return MOST if sys.platform == "linux" else 1
 
     @property
     def generation(self) -> int:
@@ -113,7 +122,7 @@ class Runner:
 
     def call(
         self,
-        order: Order,
+        order: Order | Packed,
         policy: Policy,
         on_output: OnOutput,
         tick: Tick | None = None,
@@ -137,6 +146,26 @@ class Runner:
             raise
         return outcome
 
+    def call_several(self, orders: Sequence[Packed], policies: Sequence[Policy], watcher: Watcher) -> list[Outcome]:
+        """Run these one after the other; returns the outcomes of those that were begun, the first ones.
+
+        What `watcher` raises ends the runner and is raised here.
+        """
+        if not self.alive:
+            self.kill()
+            return [never_began(self.process.end())]
+        try:
+            self._put_stray_aside()
+            self.process.memory.renew()
+            outcomes = Batch(self, orders, policies, watcher, self._wires.mark).outcomes()
+            last = len(outcomes) - 1
+            daemons = outcomes[last].ending is not Ending.SUCCEEDED
+            self._end_if_due(lambda data: watcher.take(last, data), daemons=daemons)
+        except BaseException:
+            self.kill()
+            raise
+        return outcomes
+
     def stop(self, seconds: float = 2.0) -> None:
         """Let it end by itself, with what the app registered by atexit; after `seconds` it is killed."""
         if not self.process.buried:
@@ -149,7 +178,8 @@ class Runner:
         """End its whole session now and bury it."""
         self.process.kill()
         self.process.close()
-        self.control.close()
+        for end in (self.control, self._wires.queue_in, self._wires.queue_out):
+            end.close()
         if self._output >= 0:
             os.close(self._output)
         self._output = -1
@@ -183,6 +213,10 @@ class Runner:
         longest = _LONGEST_POLL_SECONDS if self.process.pidfd >= 0 else _BLIND_POLL_SECONDS
         return dict(self._poller.poll(math.ceil(min(seconds, longest) * 1000)))
 
+    def poll_quietly(self, seconds: float) -> dict[int, int]:
+        """As `poll`, but what is written wakes nobody."""
+        return dict(self._quiet.poll(math.ceil(seconds * 1000)))
+
     def wrote(self, ready: Mapping[int, int]) -> bool:
         return self._output in ready
 
@@ -212,8 +246,34 @@ class Runner:
         """Send what can be sent at once; returns the rest, for which `poll` then waits."""
         with suppress(BlockingIOError):
             data = data[self.control.send(data, getattr(socket, "MSG_NOSIGNAL", 0)) :]
-        self._poller.modify(self.control, _READABLE | _WRITABLE if data else _READABLE)
+        self._poller.modify(self.control, READABLE | WRITABLE if data else READABLE)
         return data
+
+    def send_all(self, data: bytes) -> None:
+        """Send something that is not large to a runner that is idle. Raises OSError."""
+        unsent = self.send(memoryview(data))
+        while unsent:
+            self.poll(DYING_SECONDS)
+            unsent = self.send(unsent)
+
+    def queue(self, orders: Iterable[bytes]) -> int:
+        """Lay orders ready for the runner; returns how many there was room for."""
+        queued = 0
+        for order in orders:
+            try:
+                self._wires.queue_in.send(order)
+            except OSError:
+                break
+            queued += 1
+        return queued
+
+    def take_back(self) -> int:
+        """Take the orders that it has not taken, the last ones; returns how many."""
+        taken = 0
+        with suppress(OSError):
+            while self._wires.queue_out.recv(1):
+                taken += 1
+        return taken
 
     # ── what it writes ──────────────────────────────────────────────────────────────────────────────────────────
 
@@ -244,96 +304,6 @@ class Runner:
 
     def _count_stray(self, data: bytes) -> None:
         self.stray += len(data)
-
-
-class Attempt:
-    """One order on its way through a runner: its deadlines on the monotonic clock, and who else may end it."""
-
-    def __init__(
-        self,
-        runner: Runner,
-        order: Order,
-        policy: Policy,
-        on_output: OnOutput,
-        tick: Tick | None,
-    ) -> None:
-        self.runner, self.order, self.policy = runner, order, policy
-        self.on_output, self.tick = on_output, tick
-        now = time.monotonic()
-        self.soft = math.inf if policy.timeout is None else now + policy.timeout
-        self.hard = self.soft + policy.grace
-        self.warned = False
-        self.next_tick = math.inf if tick is None else now + TICK_SECONDS
-
-    def outcome(self) -> Outcome:
-        """Send the order and wait; whatever happens first decides."""
-        try:
-            self.unsent = self.runner.send(memoryview(order_frame(self.order, self.soft)))
-        except OSError:
-            return never_began(self.runner.died(self.on_output).error)
-        while True:
-            outcome = self._react(self.runner.poll(self._patience())) or self._keep_time()
-            if outcome is not None:
-                return outcome
-
-    def _patience(self) -> float:
-        """Seconds until something is to be done even if nothing happens."""
-        due = min(self.next_tick, self.hard if self.warned else self.soft)
-        return math.inf if due == math.inf else max(0.0, due - time.monotonic())
-
-    def _react(self, ready: Mapping[int, int]) -> Outcome | None:
-        if self.runner.wrote(ready):
-            self.runner.read_output(self.on_output)
-        event = ready.get(self.runner.control.fileno(), 0)
-        if event & _WRITABLE:
-            with suppress(OSError):  # a death, of which the next poll tells
-                self.unsent = self.runner.send(self.unsent)
-        if event & ~_WRITABLE and (outcome := self._answer()):
-            return outcome
-        if not event and self.runner.has_died(ready):
-            return self._died()
-        return None
-
-    def _answer(self) -> Outcome | None:
-        heard = self.runner.receive()
-        if heard is None:
-            return self._died()
-        for message, _ in heard:
-            if message.get("attempt") == self.order.attempt:
-                self.runner.retired = message.get("left")
-                return outcome_of(message)
-        return None
-
-    def _died(self) -> Outcome:
-        outcome = self.runner.died(self.on_output)
-        if self.warned and outcome.signal == signal.SIGUSR2:
-            return Outcome(Ending.TIMED_OUT, error=f"ended by the signal of {self._timeout()}", signal=signal.SIGUSR2)
-        return outcome
-
-    def _keep_time(self) -> Outcome | None:
-        now = time.monotonic()
-        if now >= self.next_tick and self.tick is not None:
-            self.next_tick = now + TICK_SECONDS
-            if (interrupted := self.tick()) is not None:
-                self.runner.process.kill()
-                return interrupted
-        if now >= self.soft and not self.warned:
-            self.warned = True
-            os.kill(self.runner.pid, signal.SIGUSR2)  # the child raises TimeLimitExceeded if it is in the task still
-        if now < self.hard:
-            return None
-        self.runner.process.kill()
-        error = f"killed {self.policy.grace:g} s after {self._timeout()}"
-        return Outcome(Ending.TIMED_OUT, error=error, signal=signal.SIGKILL)
-
-    def _timeout(self) -> str:
-        return f"its timeout of {self.policy.timeout:g} s"
-
-
-def never_began(why: str | None) -> Outcome:
-    """The outcome when no code of the user's ran for this attempt, so that it is not charged."""
-    error = f"its runner was gone before the task began: {why}"
-    return Outcome(Ending.INTERRUPTED, error=error, charge=False, cut=True)
 
 
 def _to_stderr(data: bytes) -> None:

@@ -14,36 +14,54 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
 from webspool import frames, tracing
 from webspool.calling import TimeLimit, call, traceback_text
-from webspool.orders import order_of, outcome_frame
+from webspool.orders import Ordered, ordered, outcome_frame
 from webspool.records import Ending, Outcome
 from webspool.release import pin
 from webspool.surroundings import Surroundings, set_handler, set_mask
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, registry
 from webspool.traces import VARIABLE
 
-CONTROL, SPARE = 3, 4
+CONTROL, SPARE, QUEUE = 3, 4, 5
 LOST_CONTROL = 97
 OUR_FAULT = 70
 RECEIVE = 1 << 16
+LARGEST_QUEUED = 1 << 18
+LARGEST_AMONG_OUTPUT = 4000
+"""A pipe takes 4096 bytes in one piece, whoever else writes into it (pipe(7): PIPE_BUF)."""
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _LINE_BUFFERED = 1
 
 
-def live(directory: Path, app: str, code: Path | None, parent: int, control: int, output: int) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a runner is told when it begins: where it works, what it imports and from where, where large bodies lie, and
+    the mark behind which it says among its output what an order came to.
+    """
+
+    directory: Path
+    app: str
+    code: Path | None
+    bodies: Path
+    mark: bytes
+
+
+def live(given: Given, parent: int, control: int, output: int, queue: int) -> NoReturn:
     """The whole life of a runner, begun right after the fork. Never returns into the parent's code."""
     status = OUR_FAULT
     try:
         _leave_the_parent(parent)
-        _take_descriptors(control, output)
-        status = Child(directory, app, code).serve()
+        _take_descriptors(control, output, queue)
+        status = Child(given).serve()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -75,25 +93,27 @@ def _leave_the_parent(parent: int) -> None:
     gc.freeze()
 
 
-def _take_descriptors(control: int, output: int) -> None:
-    """0 is /dev/null, 1 and 2 the output pipe, 3 the control socket, 4 the pipe once more; all others are closed.
+def _take_descriptors(control: int, output: int, queue: int) -> None:
+    """0 is /dev/null, 1 and 2 the output pipe, 3 the control socket, 4 the pipe once more, 5 the queue of orders; all
+    others are closed.
 
     uWSGI's listening sockets must not live on here, and it leaves descriptor 0 closed in spoolers.
     """
-    control, output = _lifted(control), _lifted(output)
+    control, output, queue = _lifted(control), _lifted(output), _lifted(queue)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
     os.dup2(control, CONTROL, inheritable=False)
     os.dup2(output, SPARE, inheritable=False)
-    _close_all_above(SPARE)
+    os.dup2(queue, QUEUE, inheritable=False)
+    _close_all_above(QUEUE)
     faulthandler.enable(file=2)
 
 
 def _lifted(descriptor: int) -> int:
     """The descriptor at a number above those that are about to be filled."""
     held = []
-    while descriptor <= SPARE:
+    while descriptor <= QUEUE:
         held.append(descriptor)
         descriptor = os.dup(descriptor)
     return descriptor
@@ -114,12 +134,12 @@ def _close_all_above(last: int) -> None:
 class Child:
     """The runner seen from inside."""
 
-    def __init__(self, directory: Path, app: str, code: Path | None = None) -> None:
-        self.directory, self.app_name, self.code = directory, app, code
+    def __init__(self, given: Given) -> None:
+        self.directory, self.given = given.directory, given
         self.app: Any = None
         self.limit = TimeLimit()
         self.output = Output()
-        self.control = socket.socket(fileno=CONTROL)
+        self.control, self.queue = socket.socket(fileno=CONTROL), socket.socket(fileno=QUEUE)
         self.decoder = frames.Decoder()
         self.surroundings: Surroundings | None = None
         self.threads: set[threading.Thread] = set()
@@ -131,7 +151,7 @@ class Child:
         self._say_hello()
         while data := self._receive():
             for message, body in self.decoder.feed(data):
-                self._attempt(message, body)
+                self._work(ordered(message, body, self.given.bodies))
         with suppress(BaseException):
             atexit._run_exitfuncs()
         self.output.restore()
@@ -139,8 +159,9 @@ class Child:
 
     def _leave_control(self) -> None:
         """A process that the task forks must not keep the control socket open: its end tells that we died."""
-        with suppress(OSError):
-            os.close(CONTROL)
+        for descriptor in (CONTROL, QUEUE):
+            with suppress(OSError):
+                os.close(descriptor)
 
     def _say_hello(self) -> None:
         self.restore()
@@ -156,10 +177,10 @@ class Child:
 
     def _import_app(self) -> None:
         sys.path.insert(0, str(self.directory))
-        pin(self.directory, self.code)
+        pin(self.directory, self.given.code)
         importlib.invalidate_caches()
         _give_uwsgi_our_words()
-        self.app = _load(self.app_name)
+        self.app = _load(self.given.app)
         if not logging.getLogger().handlers:
             _log_to_stderr()
         self.threads = set(threading.enumerate())
@@ -167,20 +188,52 @@ class Child:
         gc.collect()
         gc.freeze()
 
-    def _attempt(self, message: dict[str, Any], body: bytes) -> None:
-        order, deadline = order_of(message, body)
+    def _work(self, given: Ordered) -> None:
+        """What is ordered, and what lies ready behind it as long as all goes well."""
+        following = given.following
+        while True:
+            went_well, frame = self._attempt(given)
+            further = self._further() if following and went_well and len(frame) < LARGEST_AMONG_OUTPUT else None
+            if further is None:
+                self._send(frame)
+                return
+            self._say_among_output(frame)
+            given, following = further, following - 1
+
+    def _further(self) -> Ordered | None:
+        """The next order that lies ready; None when it was taken back."""
+        try:
+            packet = self.queue.recv(LARGEST_QUEUED, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return None
+        except OSError:
+            os._exit(LOST_CONTROL)
+        ((message, body),) = frames.Decoder().feed(packet)
+        return ordered(message, body, self.given.bodies)
+
+    def _say_among_output(self, frame: bytes) -> None:
+        try:
+            os.write(SPARE, self.given.mark + frame)
+        except OSError:
+            os._exit(LOST_CONTROL)
+
+    def _attempt(self, given: Ordered) -> tuple[bool, bytes]:
+        """Whether it has succeeded and left nothing behind that cannot be undone, and what it came to, as a frame."""
+        order, began_at = given.order, time.time()
         task = registry.tasks.get(order.task)
         if task is None:
             outcome = Outcome(Ending.FAILED, error=f"the task {order.task} is not known to this code")
         else:
             if (place := tracing.traceparent_of(order)) is not None:
                 os.environ[VARIABLE] = place
-            outcome = call(task, order, app=self.app, limit=self.limit, deadline=deadline)
+            outcome = call(task, order, app=self.app, limit=self.limit, deadline=given.deadline())
+        ended_at = time.time()
         changed = self.restore()
         if outcome.traceback is not None:
             self.output.tell(outcome.traceback)
         left = changed or _wreck(outcome) or self._left_behind()
-        self._send(outcome_frame(order.attempt, outcome, left))
+        went_well = left is None and outcome.ending is Ending.SUCCEEDED
+        return went_well, outcome_frame(order.attempt, outcome, left, began_at, ended_at)
 
     def restore(self) -> str | None:
         """Undo what a task may have done to its process; returns what cannot be undone, or None."""

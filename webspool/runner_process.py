@@ -5,14 +5,31 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from webspool import orphans, out_of_memory, runner_child
 from webspool.processes import kill_session, start_time
 from webspool.records import Ending, Outcome
+
+_PACKETS = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
+
+
+@dataclass(frozen=True, slots=True)
+class Wires:
+    """What connects a runner with its spooler: the socket by which it is spoken to, what it writes, both ends of the
+    queue in which further orders lie, and the mark behind which it says among its output what an order came to.
+    """
+
+    control: socket.socket
+    output: int
+    queue_in: socket.socket
+    queue_out: socket.socket
+    mark: bytes
 
 
 class Process:
@@ -27,23 +44,27 @@ class Process:
         self._status: int | None = None
 
     @classmethod
-    def fork(cls, directory: Path, app: str, code: Path | None = None) -> tuple[Process, socket.socket, int]:
-        """A new runner, the socket by which it is spoken to, and what it writes. Raises OSError."""
+    def fork(cls, directory: Path, app: str, code: Path | None, bodies: Path) -> tuple[Process, Wires]:
+        """A new runner, and how it is spoken to. Raises OSError."""
         parent = os.getpid()
         ours, theirs = socket.socketpair()
+        queue_in, queue_out = socket.socketpair(type=_PACKETS)
         reading, writing = os.pipe()
+        mark = b"\0" + os.urandom(15)
         try:
             pid = os.fork()
             if pid == 0:
-                runner_child.live(directory, app, code, parent, theirs.fileno(), writing)
+                given = runner_child.Given(directory, app, code, bodies, mark)
+                runner_child.live(given, parent, theirs.fileno(), writing, queue_out.fileno())
         except OSError:
-            ours.close()
+            for end in (ours, queue_in, queue_out):
+                end.close()
             os.close(reading)
             raise
         finally:
             theirs.close()
             os.close(writing)
-        return cls(pid), ours, reading
+        return cls(pid), Wires(ours, reading, queue_in, queue_out, mark)
 
     def has_ended(self) -> bool:
         """Whether it has; asking does not bury it."""

@@ -45,12 +45,12 @@ def serve(ticket: dict[Any, Any]) -> int:
 
 
 def _start_runner(config: Config) -> Runner:
-    return Runner.start(Program(config.directory, config.app, instance.release(config)))
+    return Runner.start(Program(config.directory, config.app, instance.release(config), config.var / "bodies"))
 
 
 def _post(config: Config) -> Post:
     me = Identity.of(os.getpid())
-    return Post(str(me), instance.name(), me.pid, me.start, config.var / "bodies")
+    return Post(str(me), instance.name(), me.pid, me.start, config.var / "bodies", config.spoolers)
 
 
 def _until_the_end() -> Callable[[], bool]:

@@ -18,12 +18,13 @@ from webspool.config import Config
 from webspool.engines import Performing, Verbs, streams
 from webspool.engines.chunks import read_to_the_end
 from webspool.ledger.apply import apply
-from webspool.ledger.client import Client, piece_of
+from webspool.ledger.client import Client, pieces_of
 from webspool.ledger.database import Database
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
 from webspool.ledger.serving import enter
+from webspool.orders import Packed
 from webspool.policy import Policy
 from webspool.processes import Identity
 from webspool.records import Ending, Order, Outcome
@@ -160,8 +161,11 @@ class InlineRunner:
         self._known = dict(registry.tasks)
         return {name: task.policy for name, task in self._known.items()}
 
-    def call(self, order: Order, policy: Policy, on_output: Callable[[bytes], None], tick: object = None) -> Outcome:
+    def call(
+        self, packed: Order | Packed, policy: Policy, on_output: Callable[[bytes], None], tick: object = None
+    ) -> Outcome:
         """Run one order."""
+        order = packed.unpacked()
         task = registry.tasks.get(order.task)
         if task is None:
             return Outcome(Ending.FAILED, error=f"the task {order.task} is not known to this code")
@@ -259,13 +263,14 @@ class _Ledger:
         return self._database
 
     def _keep(self, operation: Operation) -> None:
-        piece = piece_of(operation)
-        if piece is None:
+        pieces = pieces_of(operation)
+        if not pieces:
             return
         if self._outputs is None:
             self._outputs = Outputs(self._config.output_path)
-        self._outputs.write([piece])
-        self._printed.setdefault(piece.attempt, bytearray()).extend(piece.bytes)
+        self._outputs.write(pieces)
+        for piece in pieces:
+            self._printed.setdefault(piece.attempt, bytearray()).extend(piece.bytes)
 
     def _note(self, operation: Operation, answer: Answer) -> None:
         ended, claimed = operation.arguments["end"], answer.values["order"]

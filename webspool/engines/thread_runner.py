@@ -21,6 +21,7 @@ from typing import Any
 
 from webspool.calling import call, error_line
 from webspool.engines import streams
+from webspool.orders import Packed
 from webspool.policy import Policy
 from webspool.records import Ending, Order, Outcome
 from webspool.task import TimeLimitExceeded, registry
@@ -84,7 +85,7 @@ class ThreadRunner:
 
     def call(
         self,
-        order: Order,
+        order: Order | Packed,
         policy: Policy,
         on_output: Callable[[bytes], None],
         tick: Tick | None = None,
@@ -94,7 +95,7 @@ class ThreadRunner:
         `tick` is called every 0.1 s and interrupts the task by returning an outcome.
         """
         wire = Wire()
-        self._orders.put((order, wire))
+        self._orders.put((order.unpacked(), wire))
         return _Attempt(self, wire, policy, on_output, tick).outcome()
 
     def kill(self) -> None:

@@ -19,7 +19,7 @@ from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import follow_the_clock, release_due
 from webspool.ledger.apply import apply
 from webspool.ledger.checkpoints import Checkpointer
-from webspool.ledger.client import piece_of
+from webspool.ledger.client import pieces_of
 from webspool.ledger.database import UNFIT_VALUES, Database, StatementFailed, Transaction, explained
 from webspool.ledger.distrust import reason, recover
 from webspool.ledger.happenings import Happenings, Told
@@ -29,7 +29,7 @@ from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
 from webspool.ledger.tallies import Tallies
-from webspool.ledger.turns import claim
+from webspool.ledger.turns import claim, given_out
 from webspool.records import new_id
 from webspool.telemetry import Say, listen
 
@@ -245,9 +245,9 @@ class Keeper:
         some = True
         for parked in self.parked:
             if parked.request.gone or parked.until < time.monotonic():
-                yield parked.request, Answer({"kept": parked.kept, "order": None})
+                yield parked.request, given_out(parked.kept, [])
             elif some and (claimed := claim(tx, parked.wanted)):
-                yield parked.request, Answer({"kept": parked.kept, "order": claimed[0]}, claimed[1])
+                yield parked.request, given_out(parked.kept, claimed)
             else:  # none is left, or this one may have none: its instance stops, its code is old
                 some = some and tx.one("any_queued") is not None
                 waiting.append(parked)
@@ -287,12 +287,12 @@ class Keeper:
 
     def _send_away(self, parked: list[Parked]) -> None:
         for each in parked:
-            each.request.answer(Answer({"kept": each.kept, "order": None}))
+            each.request.answer(given_out(each.kept, []))
         self.parked.clear()
 
     def _write_output(self, requests: list[Request]) -> None:
         try:
-            pieces = [piece for request in requests if (piece := piece_of(request.operation))]
+            pieces = [piece for request in requests for piece in pieces_of(request.operation)]
             if pieces:
                 self.outputs.write(pieces)
         except StatementFailed as fault:
@@ -339,7 +339,7 @@ class Keeper:
         waiting, self.parked = self.parked, deque()
         for parked in waiting:
             if parked.until <= now:
-                parked.request.answer(Answer({"kept": parked.kept, "order": None}))
+                parked.request.answer(given_out(parked.kept, []))
             else:
                 self.parked.append(parked)
 

@@ -17,7 +17,7 @@ from webspool.ledger.database import SHORT_BUSY_SECONDS, Database
 from webspool.ledger.distrust import refuse
 from webspool.ledger.inbox import KeeperGone, Route
 from webspool.ledger.operations import Answer, Operation
-from webspool.ledger.output import Piece, write_directly
+from webspool.ledger.output import Piece, pieces_in, write_directly
 
 PATIENCE_SECONDS = 0.7
 BUSY_SECONDS = 0.8
@@ -104,8 +104,8 @@ class Client:
     def call_directly(self, operation: Operation) -> Answer:
         """One transaction on a connection of its own, opened and closed here."""
         self.direct_calls += 1
-        if piece := piece_of(operation):
-            self._keep_directly(piece)
+        if pieces := pieces_of(operation):
+            self._keep_directly(pieces)
         if self._fault is not None and time.monotonic() < self._shut_until:
             raise LedgerUnavailable(ledger=self.ledger, why=self._fault)
         try:
@@ -132,13 +132,13 @@ class Client:
         """Say something that may be lost (a refusal, a piece of output); nobody waits for it."""
         if self.route is not None and self.route.tell(operation):
             return True
-        if piece := piece_of(operation):
-            return self._keep_directly(piece)
+        if pieces := pieces_of(operation):
+            return self._keep_directly(pieces)
         return False
 
-    def _keep_directly(self, piece: Piece) -> bool:
+    def _keep_directly(self, pieces: list[Piece]) -> bool:
         try:
-            write_directly(self.outputs, piece)
+            write_directly(self.outputs, pieces)
         except (apsw.Error, OSError):
             return False
         return True
@@ -152,10 +152,10 @@ class Client:
         return self.route is None or self.route.connected()
 
 
-def piece_of(operation: Operation) -> Piece | None:
-    """The piece of output that an operation carries."""
+def pieces_of(operation: Operation) -> list[Piece]:
+    """The pieces of output that an operation carries. Raises TypeError when they are none."""
     placed = operation.arguments.get("output")
-    return Piece(**placed, bytes=operation.body) if placed else None
+    return pieces_in(placed, operation.body) if placed else []
 
 
-__all__ = ["Client", "LedgerUnavailable", "Operation", "piece_of"]
+__all__ = ["Client", "LedgerUnavailable", "Operation", "pieces_of"]

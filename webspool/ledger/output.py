@@ -38,7 +38,20 @@ class Piece:
 
     def placed(self) -> dict[str, Any]:
         """All but the bytes, as it travels beside them."""
-        return {"attempt": self.attempt, "number": self.number, "first_line": self.first_line, "at": self.at}
+        told = {"attempt": self.attempt, "number": self.number, "first_line": self.first_line, "at": self.at}
+        return told | {"size": len(self.bytes)}
+
+
+def pieces_in(placed: Iterable[dict[str, Any]], body: bytes) -> list[Piece]:
+    """The pieces that were `placed`, whose bytes lie in `body` one behind the other. Raises TypeError for no such."""
+    found, at = [], 0
+    for each in placed:
+        if not isinstance(each, dict) or not isinstance(size := each.get("size"), int):
+            raise TypeError(f"no piece of output: {each!r}")
+        rest = {name: value for name, value in each.items() if name != "size"}
+        found.append(Piece(**rest, bytes=body[at : at + size]))
+        at += size
+    return found
 
 
 class Outputs:
@@ -65,11 +78,11 @@ class Outputs:
         self.connection.close()
 
 
-def write_directly(path: Path, piece: Piece) -> None:
-    """Keep one piece without the keeper."""
+def write_directly(path: Path, pieces: Iterable[Piece]) -> None:
+    """Keep pieces without the keeper."""
     outputs = Outputs(path)
     try:
-        outputs.write([piece])
+        outputs.write(pieces)
     finally:
         outputs.close()
 

@@ -39,10 +39,14 @@ SELECT id, task, source, state, blocked_on, due_at, priority, key, attempt, deli
 
 -- name: next_queued
 SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempts, job.base, job.number,
-       job.interruptions, job.due_at, delivery.id, delivery.source, delivery.method, delivery.url, delivery.headers,
-       delivery.received_at, delivery.event_id, delivery.event_type, delivery.body_file, delivery.body
+       job.interruptions, job.due_at, job.key, delivery.id, delivery.source, delivery.method, delivery.url,
+       delivery.received_at, delivery.event_id, delivery.event_type, delivery.headers, delivery.body_file,
+       coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
 FROM job LEFT JOIN delivery ON delivery.id = job.delivery
-WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT 1
+WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT :most
+
+-- name: count_queued
+SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_queued WHERE state = 'queued' LIMIT :most)
 
 -- name: claim_job
 UPDATE job SET state = 'running', attempt = :attempt, attempts = attempts + 1, number = number + 1, started_at = :now
@@ -55,17 +59,32 @@ ON CONFLICT (id) DO NOTHING
 
 -- name: claimed_before
 SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempts - 1, job.base, job.number - 1,
-       job.interruptions, job.due_at, delivery.id, delivery.source, delivery.method, delivery.url, delivery.headers,
-       delivery.received_at, delivery.event_id, delivery.event_type, delivery.body_file, delivery.body
+       job.interruptions, job.due_at, job.key, delivery.id, delivery.source, delivery.method, delivery.url,
+       delivery.received_at, delivery.event_id, delivery.event_type, delivery.headers, delivery.body_file,
+       coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
 FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN delivery ON delivery.id = job.delivery
 WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
 
 -- name: open_attempts_of
-SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL AND id <> :besides
+SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL
+
+-- name: open_attempt
+SELECT job.id, job.task, job.source, job.key, job.cancelling, job.due_at
+FROM attempt JOIN job ON job.id = attempt.job
+WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id AND job.state = 'running'
+
+-- name: unclaim_job
+UPDATE job SET state = :state, blocked_on = :blocked_on, attempt = NULL, attempts = attempts - 1, number = number - 1,
+               started_at = NULL
+WHERE id = :id AND attempt = :attempt AND state = 'running'
+
+-- name: delete_attempt
+DELETE FROM attempt WHERE id = :id AND ended_at IS NULL
 
 -- name: end_attempt
-UPDATE attempt SET ended_at = :now, outcome = :outcome, charged = :charged, error = :error, traceback = :traceback,
-                   exit_code = :exit_code, signal = :signal, output_bytes = :output_bytes, output_cut = :output_cut
+UPDATE attempt SET started_at = coalesce(:began_at, started_at), ended_at = :ended_at, outcome = :outcome,
+                   charged = :charged, error = :error, traceback = :traceback, exit_code = :exit_code,
+                   signal = :signal, output_bytes = :output_bytes, output_cut = :output_cut
 WHERE id = :id AND ended_at IS NULL RETURNING job, process, started_at
 
 -- name: note_late_end

@@ -1,29 +1,63 @@
-"""A spooler's turn: the attempt that has ended is closed and its job moved on, and the next job is claimed.
+"""A spooler's turn: attempts that have ended are closed and their jobs moved on, and the next jobs are claimed.
 
-Both are compare-and-set: what is decided elsewhere (`policy`) is written only when it still holds.
+Both are compare-and-set: what is decided elsewhere (`policy`) is written only when it still holds. Where many jobs
+wait, a spooler may claim several at once; what it could not begin it gives back, as if it had never been claimed.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+from webspool import traces
 from webspool.ledger import membership
 from webspool.ledger.admission import move, place, release, release_due
 from webspool.ledger.database import Row, Transaction
 from webspool.ledger.operations import Answer, Operation
-from webspool.records import Ending, State
+from webspool.orders import packed
+from webspool.policy import Policy
+from webspool.records import Ending, Headers, State
+
+LARGEST_BESIDE_OTHERS = 16 << 10
+SHORTEST_TIMEOUT = 1.0
+
+
+class Claimed(NamedTuple):
+    """A job that is given to a spooler: what the spooler has to know of it, the order as bytes, and the body."""
+
+    values: dict[str, Any]
+    text: bytes
+    body: bytes
 
 
 def turn(tx: Transaction, operation: Operation) -> Answer:
-    """What a spooler asks between two jobs: to end the one it ran and to be given another, or one of the two."""
-    ended = operation.arguments.get("end")
-    wanted = operation.arguments.get("claim")
-    closed = end(tx, ended) if ended else Ended(True)
-    claimed = claim(tx, wanted, runs_nothing=closed.process == wanted["process"]) if wanted else None
-    if claimed is not None:
-        return Answer({"kept": closed.kept, "order": claimed[0]}, claimed[1])
-    renewed = membership.renewal(tx, wanted) if wanted else None
-    return Answer({"kept": closed.kept, "order": None} | ({"renew": renewed} if renewed else {}))
+    """What a spooler asks between two jobs: to end the one it ran and to be given another, or one of the two.
+
+    `earlier` are further ends, of attempts that ran before it; `back` are attempts that were never begun.
+    """
+    given = operation.arguments
+    ended, wanted = given.get("end"), given.get("claim")
+    closed = [end(tx, each) for each in (*given.get("earlier", ()), *([ended] if ended else ()))]
+    for attempt in given.get("back", ()):
+        give_back(tx, attempt)
+    kept = all(each.kept for each in closed)
+    if not wanted:
+        return given_out(kept, [])
+    claimed = claim(tx, wanted, runs_nothing=any(each.process == wanted["process"] for each in closed))
+    if claimed:
+        return given_out(kept, claimed)
+    renewed = membership.renewal(tx, wanted)
+    return Answer({"kept": kept, "order": None} | ({"renew": renewed} if renewed else {}))
+
+
+def given_out(kept: bool, claimed: list[Claimed]) -> Answer:
+    """The answer to a turn: the order, and the further ones of a claim of several; their bytes one behind the other."""
+    values: dict[str, Any] = {"kept": kept, "order": claimed[0].values if claimed else None}
+    if len(claimed) > 1:
+        values["further"] = [each.values for each in claimed[1:]]
+    return Answer(values, b"".join([part for each in claimed for part in each[1:]]))
 
 
 class Ended(NamedTuple):
@@ -42,7 +76,7 @@ def end(tx: Transaction, given: dict[str, Any]) -> Ended:
     move_on = _succeed if given["state"] == State.SUCCEEDED else _go_another_way
     moved = move_on(tx, job, given)
     if moved is not None:
-        tx.happened.append((f"task:{moved}", _came_to(given), tx.now - started_at))
+        tx.happened.append((f"task:{moved}", _came_to(given), (given.get("ended_at") or tx.now) - started_at))
         if given["state"] == State.DEAD:
             tx.happened.append((f"task:{moved}", "dead", None))
     return Ended(moved is not None, process)
@@ -111,7 +145,8 @@ def _close_attempt(tx: Transaction, given: dict[str, Any]) -> Row | None:
     return tx.one(
         "end_attempt",
         id=given["attempt"],
-        now=tx.now,
+        began_at=given.get("began_at"),
+        ended_at=given.get("ended_at") or tx.now,
         outcome=given["outcome"],
         charged=int(given["charged"]),
         error=given.get("error"),
@@ -123,10 +158,28 @@ def _close_attempt(tx: Transaction, given: dict[str, Any]) -> Row | None:
     )
 
 
-def claim(tx: Transaction, given: dict[str, Any], *, runs_nothing: bool = False) -> tuple[dict[str, Any], bytes] | None:
-    """The best due job that this process may run, or None. The attempt is charged here, before any user code.
+def give_back(tx: Transaction, attempt: str) -> None:
+    """An attempt that was claimed and never begun: its job is again what it was, unless it is to be cancelled."""
+    row = tx.one("open_attempt", id=attempt)
+    if row is None:
+        return
+    job, task, source, key, cancelling, due_at = row
+    if cancelling:
+        end(tx, GHOST | {"attempt": attempt})
+        return
+    released = release(tx, job)
+    state, blocked_on = place(tx, job, task, source, key, due_at)
+    tx.run("unclaim_job", id=job, attempt=attempt, state=state, blocked_on=blocked_on)
+    tx.run("delete_attempt", id=attempt)
+    move(tx, State.RUNNING, state)
+    released.promote(tx)
 
-    `runs_nothing`: it is known that the ledger holds no attempt of this process open.
+
+def claim(tx: Transaction, given: dict[str, Any], *, runs_nothing: bool = False) -> list[Claimed]:
+    """The best due job of a task that the code knows goes to this process, its attempt charged and open.
+
+    If it names `further` attempts, so do the next best, as long as each of `among` spoolers can have as many.
+    `runs_nothing`: the ledger holds no attempt of this process open.
     """
     if not _may_claim(tx, given):
         return _claimed_before(tx, given)
@@ -135,21 +188,61 @@ def claim(tx: Transaction, given: dict[str, Any], *, runs_nothing: bool = False)
     if tx.direct:
         release_due(tx, most=50)
     row = _next_known(tx)
-    if row is None:
+    if row is None or (first := _taken(tx, given, given["attempt"], row)) is None:
         return _claimed_before(tx, given)
-    attempt, job = given["attempt"], row[0]
-    if not tx.run("insert_attempt", id=attempt, job=job, process=given["process"], now=tx.now):
-        return _claimed_before(tx, given)
-    tx.run("claim_job", id=job, attempt=attempt, now=tx.now)
+    further = given.get("further")
+    if not further or not _may_share(tx, row):
+        return [first]
+    return [first, *_further(tx, given, further)]
+
+
+def _further(tx: Transaction, given: dict[str, Any], attempts: list[str]) -> Iterator[Claimed]:
+    among = given.get("among", 1)
+    waiting = tx.one("count_queued", most=among * (len(attempts) + 1))
+    share = min((waiting[0] if waiting else 0) // among, len(attempts))
+    if share <= 0:
+        return
+    for attempt, row in zip(attempts, tx.all("next_queued", most=share), strict=False):
+        if not _may_share(tx, row) or (taken := _taken(tx, given, attempt, row)) is None:
+            return
+        yield taken
+
+
+def _taken(tx: Transaction, given: dict[str, Any], attempt: str, row: Row) -> Claimed | None:
+    """The job is this process's from now on; None when the attempt was there before."""
+    if not tx.run("insert_attempt", id=attempt, job=row[0], process=given["process"], now=tx.now):
+        return None
+    tx.run("claim_job", id=row[0], attempt=attempt, now=tx.now)
     move(tx, State.QUEUED, State.RUNNING)
     tx.happened.append((f"task:{row[1]}", "wait", tx.now - row[9]))
-    return _order(row, attempt)
+    return _claimed(row, attempt)
 
 
-def _claimed_before(tx: Transaction, given: dict[str, Any]) -> tuple[dict[str, Any], bytes] | None:
+def _may_share(tx: Transaction, row: Row) -> bool:
+    """Whether the job may wait behind another in a spooler: one that was never begun, holds no place under a limit, and
+    may be tried again should it be lost with its spooler before anybody knows whether it was begun.
+    """
+    number, cuts, key, size = row[7], row[8], row[10], row[-2]
+    if number or cuts or key is not None or size > LARGEST_BESIDE_OTHERS:
+        return False
+    known = tx.task(row[1])
+    return bool(known and known[0] and known[1] is None and _is_patient(known[2]))
+
+
+@lru_cache(maxsize=1024)
+def _is_patient(policy: str) -> bool:
+    """Whether a task of that policy may be tried again, and is not in a hurry."""
+    known = Policy.from_dict(json.loads(policy))
+    return known.max_attempts > 1 and (known.timeout is None or known.timeout >= SHORTEST_TIMEOUT)
+
+
+def _claimed_before(tx: Transaction, given: dict[str, Any]) -> list[Claimed]:
     """The first answer to a claim that is told again."""
     row = tx.one("claimed_before", id=given["attempt"])
-    return None if row is None else _order(row, given["attempt"])
+    if row is None:
+        return []
+    found = [(attempt, tx.one("claimed_before", id=attempt)) for attempt in given.get("further", ())]
+    return [_claimed(row, given["attempt"]), *(_claimed(row, attempt) for attempt, row in found if row is not None)]
 
 
 def _may_claim(tx: Transaction, given: dict[str, Any]) -> bool:
@@ -168,8 +261,10 @@ def _may_claim(tx: Transaction, given: dict[str, Any]) -> bool:
 
 def _close_ghosts(tx: Transaction, given: dict[str, Any]) -> None:
     """A process that asks for work is running none: what the ledger holds open for it was never begun."""
-    for (attempt,) in tx.all("open_attempts_of", process=given["process"], besides=given["attempt"]):
-        end(tx, GHOST | {"attempt": attempt})
+    mine = {given["attempt"], *given.get("further", ())}
+    for (attempt,) in tx.all("open_attempts_of", process=given["process"]):
+        if attempt not in mine:
+            end(tx, GHOST | {"attempt": attempt})
 
 
 GHOST = {
@@ -183,7 +278,7 @@ GHOST = {
 
 
 def _next_known(tx: Transaction) -> Row | None:
-    while row := tx.one("next_queued"):
+    while row := tx.one("next_queued", most=1):
         known = tx.task(row[1])
         if known is not None and known[0]:
             return row
@@ -194,23 +289,34 @@ def _next_known(tx: Transaction) -> Row | None:
     return None
 
 
-DELIVERY = ("id", "source", "method", "url", "headers", "received_at", "event_id", "event_type")
-
-
-def _order(row: Row, attempt: str) -> tuple[dict[str, Any], bytes]:
-    job, task, calling, arguments, created_at, attempts, base, number, cuts, _due_at, *delivery, body_file, body = row
-    order = {
+def _claimed(row: Row, attempt: str) -> Claimed:
+    job, task, calling, arguments, created_at, attempts, base, number, cuts, _due_at, _key, *rest = row
+    *delivery, body_file, _size, body = rest
+    text = packed(
+        (job, task, attempt, number + 1, calling, created_at),
+        arguments,
+        None if delivery[0] is None else delivery,
+        bool(body_file),
+    )
+    values = {
         "job": job,
         "task": task,
         "attempt": attempt,
         "number": number + 1,
-        "calling": calling,
-        "arguments": arguments,
         "created_at": created_at,
         "attempts": attempts + 1 - base,
         "interruptions": cuts,
+        "origin": _origin(delivery),
+        "lengths": (len(text), len(body or b"")),
     }
-    if delivery[0] is None:
-        return order, b""
-    order["delivery"] = dict(zip(DELIVERY, delivery, strict=True)) | {"body_file": bool(body_file)}
-    return order, body or b""
+    return Claimed(values, text, body or b"")
+
+
+def _origin(delivery: list[Any]) -> dict[str, str]:
+    """Where a job comes from, as log lines tell it."""
+    id, headers = delivery[0], delivery[-1]
+    if id is None:
+        return {}
+    stored = Headers.stored(headers)
+    found = traces.read(stored.get(traces.HEADER)) if stored.mention(traces.HEADER) else None
+    return {"delivery": id} if found is None else {"delivery": id, "traceparent": str(found)}

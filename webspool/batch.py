@@ -1,0 +1,171 @@
+"""Several orders handed to a runner at once: while they are quick, nobody has to be woken between one and the next.
+
+The first comes over the control socket, the others lie in a queue from which the runner takes one after the other, and
+from which its spooler can take back what was not begun: the kernel gives each to one of them. An order that has
+succeeded says so among the output, behind a mark that only these two know, when another follows; so its output ends
+there. Whatever else an order comes to is said over the control socket, and ends the batch.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
+
+from webspool import frames
+from webspool.attempt import Attempt, never_began
+from webspool.orders import Packed, order_frame, outcome_of
+from webspool.policy import Policy
+from webspool.records import Ending, Outcome
+
+if TYPE_CHECKING:
+    from webspool.runner import Runner
+
+MOST = 8
+QUICK_SECONDS = 0.01
+_LOST = Outcome(Ending.INTERRUPTED, error="what it came to was lost in its runner")
+
+
+class Watcher(Protocol):
+    """Who hears of a batch; `number` is an order's place in it, from 0."""
+
+    def take(self, number: int, data: bytes) -> None:
+        """Some of its output."""
+
+    def tick(self, number: int) -> Outcome | None:
+        """Called every 0.1 s while it is slow; an outcome interrupts it."""
+
+    def slow(self, ended: Sequence[Outcome], kept: int) -> None:
+        """Not all have ended at once: those after the first `kept` were taken back and are not begun."""
+
+
+class Batch:
+    """Orders in a runner that is idle."""
+
+    def __init__(
+        self, runner: Runner, orders: Sequence[Packed], policies: Sequence[Policy], watcher: Watcher, mark: bytes
+    ) -> None:
+        self._runner, self._orders, self._policies, self._watcher = runner, list(orders), policies, watcher
+        self._output = Splitter(mark, lambda data: watcher.take(len(self._ended), data), self._end)
+        self._ended: list[Outcome] = []
+
+    def outcomes(self) -> list[Outcome]:
+        """Those of the orders that were begun, in their order; the others can be run elsewhere."""
+        if self._is_sent() and not self._ends_quickly():
+            self._wait_for_the_slow()
+        self._runner.take_back()
+        return self._ended
+
+    def _is_sent(self) -> bool:
+        limits = [math.inf if each.timeout is None else each.timeout for each in self._policies]
+        further = [order_frame(order, limit=-limit) for order, limit in zip(self._orders[1:], limits[1:], strict=True)]
+        queued = self._runner.queue(further)
+        del self._orders[1 + queued :]
+        first = order_frame(self._orders[0], limit=time.monotonic() + limits[0], following=queued)
+        try:
+            self._runner.send_all(first)
+        except OSError:
+            self._ended.append(never_began(self._runner.died(self._output.take).error))
+            return False
+        return True
+
+    def _ends_quickly(self) -> bool:
+        """Whether the batch is over within a moment, in which nothing but its end is looked for."""
+        until = time.monotonic() + QUICK_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            ready = self._runner.poll_quietly(left)
+            if self._runner.control.fileno() in ready:
+                if self._hears_the_end():
+                    return True
+            elif self._runner.has_died(ready):
+                self._lose(self._runner.died(self._output.take))
+                return True
+        return False
+
+    def _hears_the_end(self) -> bool:
+        heard = self._runner.receive()
+        if heard is None:
+            self._lose(self._runner.died(self._output.take))
+            return True
+        for message, _ in heard:
+            for number, order in enumerate(self._orders):
+                if message.get("attempt") == order.attempt:
+                    self._read_to_the_end()
+                    self._runner.retired = message.get("left")
+                    self._ended += [_LOST] * (number - len(self._ended))
+                    self._ended[number:] = [outcome_of(message)]
+                    return True
+        return False
+
+    def _lose(self, outcome: Outcome) -> None:
+        """The runner has died: of the one it was at."""
+        self._read_to_the_end()
+        if len(self._ended) < len(self._orders):
+            self._ended.append(outcome)
+
+    def _wait_for_the_slow(self) -> None:
+        taken = self._runner.take_back()
+        del self._orders[len(self._orders) - taken :]
+        self._runner.drain(self._output.take)
+        self._watcher.slow(self._ended, len(self._orders))
+        while (number := len(self._ended)) < len(self._orders):
+            order, policy, tick = self._orders[number], self._policies[number], partial(self._watcher.tick, number)
+            attempt = Attempt(self._runner, order, policy, self._output.take, tick, partial(self._noted, number))
+            outcome = attempt.wait()
+            if self._noted(number) is None:  # the runner has said so itself, or nobody has: it goes on to no other
+                self._read_to_the_end()
+                self._ended[number:] = [outcome]
+                return
+
+    def _read_to_the_end(self) -> None:
+        """All that is written by now is of an order that has not been told to have ended."""
+        self._runner.drain(self._output.take)
+        self._output.close()
+
+    def _noted(self, number: int) -> Outcome | None:
+        return self._ended[number] if number < len(self._ended) else None
+
+    def _end(self, message: dict[str, Any]) -> None:
+        self._ended.append(outcome_of(message))
+
+
+class Splitter:
+    """Tells output from the frames behind marks in it."""
+
+    def __init__(
+        self, mark: bytes, on_output: Callable[[bytes], None], on_frame: Callable[[dict[str, Any]], None]
+    ) -> None:
+        self._mark, self._on_output, self._on_frame = mark, on_output, on_frame
+        self._held = b""
+
+    def take(self, data: bytes) -> None:
+        """Some of what was written; what may be the beginning of a mark waits for more."""
+        held = self._held + data
+        while (at := held.find(self._mark)) >= 0:
+            frame, behind = frames.first(held, at + len(self._mark))
+            if frame is None:
+                break
+            self._give(held[:at])
+            self._on_frame(frame)
+            held = held[behind:]
+        else:
+            at = self._where_one_may_begin(held)
+        self._give(held[:at])
+        self._held = held[at:]
+
+    def close(self) -> None:
+        """There will be no more."""
+        self._give(self._held)
+        self._held = b""
+
+    def _where_one_may_begin(self, held: bytes) -> int:
+        for at in range(max(0, len(held) - len(self._mark) + 1), len(held)):
+            if self._mark.startswith(held[at:]):
+                return at
+        return len(held)
+
+    def _give(self, output: bytes) -> None:
+        if output:
+            self._on_output(output)
