@@ -259,6 +259,8 @@ def test_keys_lead_through_the_rows_and_the_pages(tab: Tab, house: Instance) -> 
     assert str(page.evaluate("document.activeElement.href")).endswith(str(rows[1]))
     page.keyboard.press("Enter")
     page.wait_for_url(f"**/jobs/{rows[1]}")
+    page.locator("[data-output-state]", has_text="ended").wait_for()
+    assert "It has printed nothing." in (page.locator("pre.terminal").text_content() or "")
     page.keyboard.press("g")
     page.keyboard.press("d")
     page.wait_for_url("**/dashboard/deliveries")

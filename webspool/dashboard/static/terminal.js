@@ -6,11 +6,15 @@ const HARMFUL = /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u
 export class Terminal {
   constructor(box) {
     this.box = box;
-    this.clear();
+    this.begin();
   }
 
   clear() {
     this.box.replaceChildren();
+    this.begin();
+  }
+
+  begin() {
     this.style = { fore: "", back: "", marks: new Set() };
     this.rest = "";
   }
