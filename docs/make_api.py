@@ -194,6 +194,7 @@ SOURCE = {
     "duplicates": WHOLE,
     "refused": WHOLE,
     "refusal_rate": RATE,
+    "hours": many(thing({"at": TIME, "accepted": WHOLE, "refused": WHOLE})),
     "accepted_in_week": WHOLE,
     "usual_pause_seconds": or_null(SECONDS),
     "silent": YES,
@@ -208,6 +209,7 @@ TASK = {
     "failure_rate": RATE,
     "wait_seconds": SHARES,
     "run_seconds": SHARES,
+    "hours": many(thing({"at": TIME, "succeeded": WHOLE, "failed": WHOLE})),
     "ever": thing({"ended": WHOLE, "failed": WHOLE, "dead": WHOLE}),
     "running": WHOLE,
 }

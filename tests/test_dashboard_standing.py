@@ -47,7 +47,8 @@ def test_what_is_due_first_stands_first_page_by_page(visited: Visited) -> None:
     assert seen == wanted
     assert rows(visitor.page("/scheduled?task=audit")) == [wanted[1], wanted[3]]
     assert "5 jobs wait for their time" in visitor.page("/scheduled")
-    assert visitor.get("/scheduled?later=x:y").status_code == 400
+    for later in ("x:y", f"1:{'9' * 30}", "nan:1", ":"):
+        assert visitor.get(f"/scheduled?later={later}").status_code == 400
 
 
 def test_a_scheduled_job_is_begun_now_or_cancelled(visited: Visited) -> None:
@@ -81,6 +82,8 @@ def test_sources_tell_what_came_and_what_they_start(visited: Visited) -> None:
     assert [found[name]["accepted"] for name in found] == [1, 1, 0]
     assert (found["github"]["refused"], found["github"]["refusal_rate"]) == (1, 0.5)
     assert found["never"]["last"] is None
+    hours = found["github"]["hours"]
+    assert (len(hours), sum(each["accepted"] for each in hours[-2:])) == (24, 1)
 
 
 def test_a_source_that_has_gone_silent_is_told(visited: Visited) -> None:

@@ -51,9 +51,10 @@ class Chart:
     ticks: Sequence[Tick] = ()
 
 
-def bars(points: Sequence[Sequence[tuple[str, float]]]) -> Chart:
-    """For each point its parts (kind, number), the first at the bottom."""
-    top = _round_up(max((sum(number for _, number in parts) for parts in points), default=0.0))
+def bars(points: Sequence[Sequence[tuple[str, float]]], *, snug: bool = False) -> Chart:
+    """For each point its parts (kind, number), the first at the bottom. `snug`: the highest is as high as the chart."""
+    highest = max((sum(number for _, number in parts) for parts in points), default=0.0)
+    top = highest or 1.0 if snug else _round_up(highest)
     step = WIDTH / max(len(points), 1)
     drawn = []
     for place, parts in enumerate(points):

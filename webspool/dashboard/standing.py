@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from flask import Blueprint, Response, render_template, request, url_for
@@ -26,6 +27,7 @@ from webspool.task import registry
 
 blueprint = Blueprint("standing", __name__)
 
+PLACE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?):(\d{1,18})")
 OF_SCHEDULED = ("task", "source")
 OF_ACTIONS = ("actor", "verb", "text", "since", "until")
 VERBS = {
@@ -72,11 +74,11 @@ def scheduled() -> Response:
 
 def _place(text: str) -> tuple[float, int]:
     """Behind which due time and number a page begins."""
-    due, _, seq = text.partition(":")
-    try:
-        return (float(due), int(seq)) if text else (0.0, 0)
-    except ValueError:
-        raise BadRequest("later is a time and a number, as the link to the next page has them") from None
+    if not text:
+        return 0.0, 0
+    if (found := PLACE.fullmatch(text)) is None:
+        raise BadRequest("later is a time and a number, as the link to the next page has them")
+    return float(found[1]), int(found[2])
 
 
 def _source_names() -> list[str]:

@@ -383,7 +383,7 @@ ORDER BY due_at, seq LIMIT :limit
 SELECT task, count(*) AS jobs FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY task
 
 -- name: tallied
-SELECT name, counts FROM tally WHERE span = :span AND at >= :since AND name >= :kind AND name < :below
+SELECT at, name, counts FROM tally WHERE span = :span AND at >= :since AND name >= :kind AND name < :below
 
 -- name: accepted_of_sources
 SELECT name, sum(counts ->> 'accepted') AS accepted, max(at) AS last_at FROM tally

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ FIRST, LAST = "x_", "x`"
 NAMED_AT_MOST = 5
 WINDOW = 2_000
 TYPES_AT_MOST = 500
-DAY_SECONDS = 86400.0
+DAY_SECONDS = 86400
 
 
 # ── scheduled ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -53,9 +54,9 @@ def sources(config: Config, names: Iterable[str], *, now: float | None = None) -
     now = time.time() if now is None else now
 
     def work(reader: Reader) -> list[Found]:
-        day, week = _tallied(reader, "source", now), _week(reader, now)
+        days, week = _days(reader, "source", now), _week(reader, now)
         paused = {row["name"] for row in reader.all("pauses")}
-        return [_source(reader, name, day.get(name, Tally()), week.get(name), paused, now) for name in names]
+        return [_source(reader, name, days[name], week.get(name), paused, now) for name in names]
 
     return read(config, work)
 
@@ -65,8 +66,8 @@ def _week(reader: Reader, now: float) -> dict[str, Found]:
     return {row["name"].partition(":")[2]: row for row in rows}
 
 
-def _source(reader: Reader, name: str, day: Tally, week: Found | None, paused: set[str], now: float) -> Found:
-    last = _last_delivery(reader, name)
+def _source(reader: Reader, name: str, of_day: _Day, week: Found | None, paused: set[str], now: float) -> Found:
+    last, day = _last_delivery(reader, name), of_day.whole
     accepted = week["accepted"] if week else 0
     return {
         "name": name,
@@ -77,6 +78,7 @@ def _source(reader: Reader, name: str, day: Tally, week: Found | None, paused: s
         "duplicates": day.duplicate,
         "refused": day.refused,
         "refusal_rate": day.refusal_rate,
+        "hours": of_day.hours("accepted", "refused"),
         "accepted_in_week": accepted,
         "usual_pause_seconds": usual_pause(accepted),
         "silent": bool(week) and is_silent(accepted, now - (last["received_at"] if last else now)),
@@ -96,11 +98,11 @@ def tasks(config: Config, *, now: float | None = None) -> list[Found]:
     now = time.time() if now is None else now
 
     def work(reader: Reader) -> list[Found]:
-        day, total = _tallied(reader, "task", now), ever(reader)
+        days, total = _days(reader, "task", now), ever(reader)
         paused = {row["name"] for row in reader.all("pauses")}
         running = {row["task"]: row["jobs"] for row in reader.all("running_by_task")}
         return [
-            _task(row, day.get(row["name"], Tally()), Tally(0.0, total.get(f"task:{row['name']}", {})), paused)
+            _task(row, days[row["name"]], Tally(0.0, total.get(f"task:{row['name']}", {})), paused)
             | {"running": running.get(row["name"], 0)}
             for row in reader.all("tasks_known")
         ]
@@ -108,7 +110,8 @@ def tasks(config: Config, *, now: float | None = None) -> list[Found]:
     return read(config, work)
 
 
-def _task(row: Found, day: Tally, total: Tally, paused: set[str]) -> Found:
+def _task(row: Found, of_day: _Day, total: Tally, paused: set[str]) -> Found:
+    day = of_day.whole
     return {
         "name": row["name"],
         "known": bool(row["known"]),
@@ -119,18 +122,40 @@ def _task(row: Found, day: Tally, total: Tally, paused: set[str]) -> Found:
         "failure_rate": day.failure_rate,
         "wait_seconds": {"p50": day.wait(0.5), "p95": day.wait(0.95)},
         "run_seconds": {"p50": day.run(0.5), "p95": day.run(0.95)},
+        "hours": of_day.hours("succeeded", "failed"),
         "ever": {"ended": total.ended, "failed": total.failed, "dead": total.dead},
     }
 
 
-def _tallied(reader: Reader, kind: str, now: float) -> dict[str, Tally]:
-    """What happened to each of that kind in the last 24 hours and the one at hand."""
+class _Day:
+    """What happened to one name in the hour at hand and the 23 before it."""
+
+    def __init__(self, now: float) -> None:
+        last = int(now // HOUR) * HOUR
+        self._hours: dict[int, Counts] = {at: {} for at in range(last - DAY_SECONDS + HOUR, last + HOUR, HOUR)}
+
+    def take(self, at: int, counts: str) -> None:
+        if at in self._hours:
+            self._hours[at] = json.loads(counts)
+
+    @property
+    def whole(self) -> Tally:
+        return Tally(0.0, functools.reduce(added, self._hours.values(), {}))
+
+    def hours(self, *kinds: str) -> list[Found]:
+        """Hour by hour, oldest first, how often each kind happened."""
+        return [
+            {"at": rfc3339(at)} | {kind: counts.get(kind, 0) for kind in kinds} for at, counts in self._hours.items()
+        ]
+
+
+def _days(reader: Reader, kind: str, now: float) -> defaultdict[str, _Day]:
+    """The day of each of that kind."""
     values = {"span": HOUR, "since": now - DAY_SECONDS, "kind": f"{kind}:", "below": f"{kind};"}
-    found: dict[str, Counts] = {}
+    found = defaultdict[str, _Day](lambda: _Day(now))
     for row in reader.all("tallied", **values):
-        name = row["name"].partition(":")[2]
-        found[name] = added(found.get(name, {}), json.loads(row["counts"]))
-    return {name: Tally(0.0, counts) for name, counts in found.items()}
+        found[row["name"].partition(":")[2]].take(row["at"], row["counts"])
+    return found
 
 
 def starts(config: Config) -> dict[str, int]:
