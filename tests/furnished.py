@@ -124,7 +124,7 @@ class Furnished:
         """End the attempt of an order, by the rules; returns the job's id."""
         verdict = judge(outcome, policy or Policy(jitter=0), Standing(order["attempts"], order["interruptions"]))
         if output:
-            write_directly(self.config.output_path, Piece(order["attempt"], 1, 1, 0.0, output))
+            write_directly(self.config.output_path, [Piece(order["attempt"], 1, 1, 0.0, output)])
         ended = ending(order["attempt"], outcome, verdict) | {"output_bytes": len(output)}
         self.call("turn", {"end": ended, "claim": None})
         job: str = order["job"]

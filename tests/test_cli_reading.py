@@ -291,9 +291,9 @@ def test_output_is_numbered_line_by_line_over_attempts(house: Furnished) -> None
     """Every attempt begins at 1; lost pieces leave a gap in the numbers, not in the counting."""
     house.spool()
     order = house.begin()
-    write_directly(house.config.output_path, Piece(order["attempt"], 1, 1, 0.0, "첫\nzwe".encode()))
-    write_directly(house.config.output_path, Piece(order["attempt"], 2, 2, 0.0, b"i\x1b[1m\n"))
-    write_directly(house.config.output_path, Piece(order["attempt"], 4, 9, 0.0, b"nine"))
+    write_directly(house.config.output_path, [Piece(order["attempt"], 1, 1, 0.0, "첫\nzwe".encode())])
+    write_directly(house.config.output_path, [Piece(order["attempt"], 2, 2, 0.0, b"i\x1b[1m\n")])
+    write_directly(house.config.output_path, [Piece(order["attempt"], 4, 9, 0.0, b"nine")])
     job = house.finish(order, failed(), Policy(first_wait=0, jitter=0))
     house.call("act", {"verb": "retry", "jobs": [job], "actor": "test"})
     house.run(output=b"again\n")
@@ -307,14 +307,14 @@ def test_follow_goes_on_until_the_job_is_finished(house: Furnished) -> None:
     """What a running attempt prints is shown as it comes; the command ends with the job."""
     house.spool()
     order = house.begin()
-    write_directly(house.config.output_path, Piece(order["attempt"], 1, 1, 0.0, b"begun\n"))
+    write_directly(house.config.output_path, [Piece(order["attempt"], 1, 1, 0.0, b"begun\n")])
     command = [WEBSPOOL, "--instance", str(house.directory)]
     command += ["job", order["job"], "--output", "--follow"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as follower:
         assert follower.stdout is not None
         assert follower.stdout.readline() == "     1  begun\n"
         assert follower.poll() is None
-        write_directly(house.config.output_path, Piece(order["attempt"], 2, 2, 0.0, b"ended\n"))
+        write_directly(house.config.output_path, [Piece(order["attempt"], 2, 2, 0.0, b"ended\n")])
         house.finish(order, failed(), Policy(max_attempts=1))
         assert follower.stdout.read() == "     2  ended\n"
     assert follower.returncode == 0

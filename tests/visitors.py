@@ -85,7 +85,7 @@ class Visited(Furnished):
 
     def print(self, attempt: str, number: int, data: bytes) -> None:
         """A piece of an attempt's output."""
-        write_directly(self.config.output_path, Piece(attempt, number, 1, 0.0, data))
+        write_directly(self.config.output_path, [Piece(attempt, number, 1, 0.0, data)])
 
     def visitor(self, base: str = "http://localhost") -> Visitor:
         return Visitor(self.app, base)
