@@ -21,8 +21,9 @@ from webspool.ledger.database import Transaction
 from webspool.ledger.inbox import QueueInbox
 from webspool.ledger.operations import Answer, Operation, ending
 from webspool.policy import MAX_INTERRUPTIONS, Policy, Standing, judge
-from webspool.processes import Identity
+from webspool.processes import Identity, boot_id
 from webspool.records import FINISHED, LEGAL_MOVES, Ending, Outcome, State
+from webspool.slate import Slate, path_of, prepare
 from webspool.telemetry import silent
 
 POLICIES = {
@@ -231,12 +232,20 @@ class Actors(RuleBasedStateMachine):
             assert json.loads(task["policy"])["max_attempts"] > 1, f"{job} may be run only once"
 
     def rescue(self, dead: Process, keeper_of: str, *, crash: bool = False) -> None:
-        rescuer = Rescuer(keeper_of, QueueInbox(), partial(self.file.transact, crash=crash), silent)
-        member = Member(dead.id, dead.instance, Identity("b", 1, 1), 0, 0)
+        """Its runner had begun the first of its orders, and noted so."""
+        folder = Path(self.folder)
+        if dead.order is not None:
+            Slate(prepare(path_of(folder, dead.id))).note(dead.order["attempt"])
+        rescuer = Rescuer(keeper_of, QueueInbox(), partial(self.file.transact, crash=crash), silent, folder)
+        member = Member(dead.id, dead.instance, Identity(boot_id(), 1, 1), 0, 0)
         try:
             rescuer.rescue(member)
         except Crash:
             self.rescue(dead, keeper_of)
+            return
+        seen = {job["id"]: job for job in self.file.seen().job}
+        for order in dead.behind:
+            assert seen[order["job"]]["attempts"] == 0, f"{order} was never begun, and is charged"
 
     def known(self) -> dict[str, Policy]:
         """The tasks as the last one to join knew them."""

@@ -117,14 +117,19 @@ class LedgerMachine(Actors):
         at=AT,
         count=st.integers(3, 8),
         turns=st.lists(st.tuples(OUTCOME, FAULTS, FURTHER, FURTHER), min_size=1, max_size=4),
+        dies=st.booleans(),
     )
-    def a_burst_is_worked_off(self, at: int, count: int, turns: list[tuple[Outcome, str, int, int]]) -> None:
-        """Where many wait a process claims several, runs some of them, and gives the others back."""
+    def a_burst_is_worked_off(
+        self, at: int, count: int, turns: list[tuple[Outcome, str, int, int]], dies: bool
+    ) -> None:
+        """Where many wait a process claims several, runs some of them, and gives the others back, unless it dies."""
         for _ in range(count):
             self.a_job_is_spooled("free", None, 0.0, 0, fault="none")
         for outcome, fault, further, ran in turns:
             self.turn(self.processes[at], outcome, fault=fault, further=further, ran=ran)
             self.check()
+        if dies:
+            self.a_process_is_killed(at, True, "none")
 
     @rule(at=AT, alone=st.booleans(), fault=st.sampled_from(["none", "crashed"]))
     def a_process_is_killed(self, at: int, alone: bool, fault: str) -> None:

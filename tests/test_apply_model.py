@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.fences import Fence, both, nothing, replaced, without
 from tests.ledger_machine import LedgerMachine
+from webspool.keep.rescue import Rescuer
 from webspool.ledger import actions, admission, membership, turns
 from webspool.ledger.database import Known, Transaction
 
@@ -102,6 +103,7 @@ FENCES = [
     Fence("what was written is read again", replaced(Known.forget, nothing, Known)),
     Fence("what is given back is not charged", without("unclaim_job", "attempts = attempts - 1, ")),
     Fence("what is given back is as it was", without("delete_attempt", "WHERE id = :id", "WHERE FALSE")),
+    Fence("what a dead runner had not begun is not charged", replaced(Rescuer._begun_last, nothing, Rescuer)),
     Fence("only what is fresh and can wait lies behind another", replaced(turns._may_share, always, turns)),
     Fence("others are left their part", without("count_queued", "count(*)", "100")),
     Fence(

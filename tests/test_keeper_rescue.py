@@ -15,14 +15,15 @@ import pytest
 from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.ledger_laws import breaches
-from tests.operations import INSTANCE, accept, join, start, stop, turn
+from tests.operations import INSTANCE, accept, join, orders_in, start, stop, turn
 from webspool.keep import Keeper
 from webspool.ledger.client import Client
 from webspool.ledger.database import Database
 from webspool.ledger.sockets import SocketInbox
 from webspool.policy import MAX_INTERRUPTIONS, Policy
 from webspool.processes import Identity, start_time
-from webspool.records import Ending, State
+from webspool.records import Ending, State, new_ids
+from webspool.slate import Slate, path_of, prepare
 
 TASKS = {"free": Policy(), "once": Policy(max_attempts=1)}
 SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
@@ -100,6 +101,34 @@ def kept(tmp_path: Path) -> Iterator[Kept]:
     made = Kept(House(tmp_path))
     yield made
     made.end()
+
+
+@pytest.mark.parametrize(
+    ("begun", "charged"), [(0, [0, 0, 0]), (1, [1, 0, 0]), (2, [1, 1, 0]), (3, [1, 1, 1]), (None, [1, 1, 1])]
+)
+def test_what_a_killed_spooler_had_claimed_and_not_begun_is_queued_as_before(
+    kept: Kept, begun: int | None, charged: list[int]
+) -> None:
+    """Its runner has noted what it began last; where there is no note, all may have been begun."""
+    spooler = kept.spooler()
+    for _ in range(3):
+        kept.client.call(accept("free"))
+    attempts = new_ids("a", 3)
+    wanted = {"attempt": attempts[0], "further": attempts[1:]}
+    assert len(orders_in(kept.client.call(turn(spooler.name, **wanted)))) == 3
+    if begun is not None:
+        path = prepare(path_of(kept.house.folders.bodies.with_name("begun"), spooler.name))
+        slate = Slate(path)
+        for attempt in attempts[:begun]:
+            slate.note(attempt)
+    spooler.kill()
+    kept.until(lambda: "spooler_ended" in kept.happenings)
+    jobs = kept.house.seen().job
+    assert [job["attempts"] for job in jobs] == charged
+    assert [job["state"] for job in jobs] == ["scheduled" if each else "queued" for each in charged]
+    assert all(job["due_at"] == job["created_at"] for job in jobs if job["state"] == "queued")
+    assert not breaches(kept.house.seen())
+    assert not path_of(kept.house.folders.bodies.with_name("begun"), spooler.name).exists()
 
 
 def test_the_job_of_a_killed_spooler_is_tried_again_and_the_attempt_is_charged(kept: Kept) -> None:

@@ -15,8 +15,6 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from webspool import frames
@@ -26,7 +24,7 @@ from webspool.errors import RunnerBroken
 from webspool.orders import Packed
 from webspool.policy import Policy
 from webspool.records import Ending, Order, Outcome
-from webspool.release import IN_PLACE, Release
+from webspool.runner_child import Program
 from webspool.runner_process import Process, Wires
 
 DYING_SECONDS = 1.0
@@ -37,19 +35,6 @@ LARGEST_PIPE = 1 << 20
 _LONGEST_POLL_SECONDS = 3600.0
 _BLIND_POLL_SECONDS = 0.2
 _DEAF = "its process was killed: it had closed the descriptors of its runner, or become another program"
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """What a runner imports: the instance's directory, its app ("module:attribute" or "module:factory()"), its code.
-
-    `bodies` is where it finds what is too large for the ledger's rows.
-    """
-
-    directory: Path
-    app: str
-    release: Release = IN_PLACE
-    bodies: Path = Path("bodies")
 
 
 class Runner:
@@ -77,7 +62,7 @@ class Runner:
     @classmethod
     def start(cls, program: Program) -> Runner:
         """Fork a runner, which begins to import the app; `hello` waits for it. Raises OSError."""
-        return cls(program, *Process.fork(program.directory, program.app, program.release.folder, program.bodies))
+        return cls(program, *Process.fork(program))
 
     @property
     def most(self) -> int:
@@ -309,3 +294,6 @@ class Runner:
 def _to_stderr(data: bytes) -> None:
     with suppress(OSError):
         os.write(2, data)
+
+
+__all__ = ["Program", "Runner"]

@@ -25,7 +25,8 @@ from webspool import frames, tracing
 from webspool.calling import TimeLimit, call, traceback_text
 from webspool.orders import Ordered, ordered, outcome_frame
 from webspool.records import Ending, Outcome
-from webspool.release import pin
+from webspool.release import IN_PLACE, Release, pin
+from webspool.slate import Slate
 from webspool.surroundings import Surroundings, set_handler, set_mask
 from webspool.task import SPOOL_IGNORE, SPOOL_OK, SPOOL_RETRY, registry
 from webspool.traces import VARIABLE
@@ -43,25 +44,29 @@ _LINE_BUFFERED = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """What a runner is told when it begins: where it works, what it imports and from where, where large bodies lie, and
-    the mark behind which it says among its output what an order came to.
+class Program:
+    """What a runner imports: the instance's directory, its app ("module:attribute" or "module:factory()"), its code.
+
+    `bodies` is where it finds what is too large for the ledger's rows, `slate` where it notes what it begins.
     """
 
     directory: Path
     app: str
-    code: Path | None
-    bodies: Path
-    mark: bytes
+    release: Release = IN_PLACE
+    bodies: Path = Path("bodies")
+    slate: Path | None = None
 
 
-def live(given: Given, parent: int, control: int, output: int, queue: int) -> NoReturn:
-    """The whole life of a runner, begun right after the fork. Never returns into the parent's code."""
+def live(program: Program, mark: bytes, parent: int, control: int, output: int, queue: int) -> NoReturn:
+    """The whole life of a runner, begun right after the fork. Never returns into the parent's code.
+
+    Behind `mark` it says among its output what an order came to.
+    """
     status = OUR_FAULT
     try:
         _leave_the_parent(parent)
         _take_descriptors(control, output, queue)
-        status = Child(given).serve()
+        status = Child(program, mark).serve()
     except BaseException:
         traceback.print_exc()
     finally:
@@ -134,8 +139,9 @@ def _close_all_above(last: int) -> None:
 class Child:
     """The runner seen from inside."""
 
-    def __init__(self, given: Given) -> None:
-        self.directory, self.given = given.directory, given
+    def __init__(self, program: Program, mark: bytes) -> None:
+        self.directory, self.program, self.mark = program.directory, program, mark
+        self.slate = Slate(program.slate)
         self.app: Any = None
         self.limit = TimeLimit()
         self.output = Output()
@@ -151,7 +157,7 @@ class Child:
         self._say_hello()
         while data := self._receive():
             for message, body in self.decoder.feed(data):
-                self._work(ordered(message, body, self.given.bodies))
+                self._work(ordered(message, body, self.program.bodies))
         with suppress(BaseException):
             atexit._run_exitfuncs()
         self.output.restore()
@@ -177,10 +183,10 @@ class Child:
 
     def _import_app(self) -> None:
         sys.path.insert(0, str(self.directory))
-        pin(self.directory, self.given.code)
+        pin(self.directory, self.program.release.folder)
         importlib.invalidate_caches()
         _give_uwsgi_our_words()
-        self.app = _load(self.given.app)
+        self.app = _load(self.program.app)
         if not logging.getLogger().handlers:
             _log_to_stderr()
         self.threads = set(threading.enumerate())
@@ -209,11 +215,11 @@ class Child:
         except OSError:
             os._exit(LOST_CONTROL)
         ((message, body),) = frames.Decoder().feed(packet)
-        return ordered(message, body, self.given.bodies)
+        return ordered(message, body, self.program.bodies)
 
     def _say_among_output(self, frame: bytes) -> None:
         try:
-            os.write(SPARE, self.given.mark + frame)
+            os.write(SPARE, self.mark + frame)
         except OSError:
             os._exit(LOST_CONTROL)
 
@@ -226,6 +232,7 @@ class Child:
         else:
             if (place := tracing.traceparent_of(order)) is not None:
                 os.environ[VARIABLE] = place
+            self.slate.note(order.attempt)
             outcome = call(task, order, app=self.app, limit=self.limit, deadline=given.deadline())
         ended_at = time.time()
         changed = self.restore()

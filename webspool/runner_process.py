@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from webspool import orphans, out_of_memory, runner_child
 from webspool.processes import kill_session, start_time
 from webspool.records import Ending, Outcome
+from webspool.runner_child import Program
 
 _PACKETS = socket.SOCK_SEQPACKET if sys.platform == "linux" else socket.SOCK_DGRAM
 
@@ -44,7 +44,7 @@ class Process:
         self._status: int | None = None
 
     @classmethod
-    def fork(cls, directory: Path, app: str, code: Path | None, bodies: Path) -> tuple[Process, Wires]:
+    def fork(cls, program: Program) -> tuple[Process, Wires]:
         """A new runner, and how it is spoken to. Raises OSError."""
         parent = os.getpid()
         ours, theirs = socket.socketpair()
@@ -54,8 +54,7 @@ class Process:
         try:
             pid = os.fork()
             if pid == 0:
-                given = runner_child.Given(directory, app, code, bodies, mark)
-                runner_child.live(given, parent, theirs.fileno(), writing, queue_out.fileno())
+                runner_child.live(program, mark, parent, theirs.fileno(), writing, queue_out.fileno())
         except OSError:
             for end in (ours, queue_in, queue_out):
                 end.close()

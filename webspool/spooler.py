@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import uwsgi
@@ -20,6 +21,7 @@ from webspool.ledger.watchdog import watching_client
 from webspool.perform import Performer, Post
 from webspool.processes import Identity
 from webspool.runner import Program, Runner
+from webspool.slate import path_of, prepare
 from webspool.telemetry import teller
 
 fill_standard_descriptors()
@@ -36,7 +38,9 @@ def serve(ticket: dict[Any, Any]) -> int:
     tracing.begin(config, say)
     client = watching_client(config, say)
     cap = Disk.of(config).output_cap
-    performer = Performer(client, _post(config), lambda: _start_runner(config), say, output_cap=cap)
+    post = _post(config)
+    slate = prepare(path_of(config.var / "begun", post.process))
+    performer = Performer(client, post, lambda: _start_runner(config, slate), say, output_cap=cap)
     try:
         performer.perform(_until_the_end())
     finally:
@@ -44,8 +48,9 @@ def serve(ticket: dict[Any, Any]) -> int:
     return int(uwsgi.SPOOL_OK)
 
 
-def _start_runner(config: Config) -> Runner:
-    return Runner.start(Program(config.directory, config.app, instance.release(config), config.var / "bodies"))
+def _start_runner(config: Config, slate: Path | None) -> Runner:
+    release = instance.release(config)
+    return Runner.start(Program(config.directory, config.app, release, config.var / "bodies", slate))
 
 
 def _post(config: Config) -> Post:

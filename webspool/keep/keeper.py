@@ -97,7 +97,7 @@ class Keeper:
         self.happenings = Happenings()
         self.clocks = Clocks()
         self.pruner = Pruner(retention, folders.bodies)
-        self.rescuer = Rescuer(instance, inbox, self.transact, say)
+        self.rescuer = Rescuer(instance, inbox, self.transact, say, folders.bodies.with_name("begun"))
         self.parked: deque[Parked] = deque()
         self.broken: str | None = None
         self.chores: list[Callable[[], None]] = []

@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.database import Row, Transaction
 from webspool.ledger.inbox import Inbox, Request
 from webspool.ledger.operations import ending
-from webspool.ledger.turns import end
+from webspool.ledger.turns import end, give_back
 from webspool.policy import Policy, Standing, judge
-from webspool.processes import Identity, kill_session, open_pidfd
+from webspool.processes import Identity, boot_id, kill_session, open_pidfd
 from webspool.records import Ending, Outcome
+from webspool.slate import begun, path_of, remove
 from webspool.telemetry import Say
 
 VERDICT_AFTER_SECONDS = 0.2
@@ -43,8 +45,9 @@ class Member:
 class Rescuer:
     """Watches the spoolers. Who lives on after its master's death finishes its job: rescue goes by identity."""
 
-    def __init__(self, instance: str, inbox: Inbox, transact: Transact, say: Say) -> None:
+    def __init__(self, instance: str, inbox: Inbox, transact: Transact, say: Say, slates: Path | None = None) -> None:
         self.instance, self.inbox, self.transact, self.say = instance, inbox, transact, say
+        self.slates = slates
         self.watched: dict[str, Member] = {}
         self._judged_at: dict[str, float] = {}
         self.next_look = math.inf
@@ -114,22 +117,34 @@ class Rescuer:
         return False
 
     def rescue(self, member: Member) -> None:
-        """End the open attempts of a dead spooler."""
+        """End the open attempts of a dead spooler; what its runner had not begun is queued again."""
         kill_session(member.runner_pid, member.runner_start)
+        last = self._begun_last(member)
         rescued: list[dict[str, Any]] = []
 
         def work(tx: Transaction) -> None:
             cut = self._was_cut(tx, member)
             for row in tx.all("open_attempts_with_jobs", process=member.process):
+                if last is not None and row[0] > last:
+                    give_back(tx, row[0])
+                    continue
                 ended = _judged(row, _outcome(member, cut=cut), tx.now)
                 end(tx, ended)
                 rescued.append({"job": row[1], "task": row[2], "state": ended["state"], "why": ended["error"]})
             tx.run("end_process", id=member.process, now=tx.now)
 
         self.transact(work)
+        if self.slates is not None:
+            remove(path_of(self.slates, member.process))
         self.say("spooler_ended", spooler=member.identity.pid, jobs=len(rescued))
         for facts in rescued:
             self.say("job_rescued", **facts)
+
+    def _begun_last(self, member: Member) -> str | None:
+        """The attempt that its runner began last; None when that is not known."""
+        if self.slates is None or member.identity.boot != boot_id():
+            return None
+        return begun(path_of(self.slates, member.process))
 
     def _was_cut(self, tx: Transaction, member: Member) -> bool:
         """Whether it ended with its whole instance, or because that is stopping; else it died alone."""
