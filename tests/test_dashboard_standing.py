@@ -15,6 +15,7 @@ from webspool import Source
 from webspool.ledger import reading, surveys, tallies
 from webspool.ledger.database import Database
 from webspool.policy import Policy
+from webspool.records import new_id
 from webspool.task import registry
 
 __all__ = ["visited"]
@@ -188,9 +189,11 @@ def test_tasks_tell_their_policy_and_what_became_of_them(visited: Visited) -> No
 
 def test_processes_tell_what_runs_where_and_since(visited: Visited) -> None:
     """The spooler with its job, the keeper that is down, how often runners were begun."""
-    job = visited.spool("deploy")
-    visited.begin()
+    job, *_ = [visited.spool("deploy") for _ in range(3)]
+    claim = {"attempt": new_id("a"), "process": str(visited.me), "instance": str(visited.me), "generation": 1}
+    visited.call("turn", {"end": None, "claim": claim | {"further": [new_id("a"), new_id("a")], "among": 1}})
     page = visited.operator().page("/processes")
+    assert re.search(r"and \d claimed behind it", page)
     assert re.search(rf"Spooler</td><td class=\"number\">{visited.me.pid}</td>.*?busy", page)
     assert f'href="/dashboard/jobs/{job}"' in page
     assert re.search(r"Keeper</td><td class=\"number\">–</td><td><span class=\"state down\"", page)

@@ -19,7 +19,7 @@ from webspool.ledger.database import Database
 from webspool.ledger.following import Follower
 from webspool.ledger.reading import Filters
 from webspool.policy import Policy
-from webspool.records import Ending, Outcome, State
+from webspool.records import Ending, Outcome, State, new_id
 
 
 @pytest.fixture
@@ -138,6 +138,16 @@ def test_status_tells_who_lives(house: Furnished) -> None:
         "live": 0,
     }
     assert any("keeper is down" in reason for reason in reading.status(house.config)["degraded"])
+
+
+def test_a_spooler_that_has_claimed_several_jobs_is_one_that_is_busy(house: Furnished) -> None:
+    """The first of them is what it runs."""
+    jobs = [house.spool() for _ in range(4)]
+    claim = {"attempt": new_id("a"), "process": str(house.me), "instance": str(house.me), "generation": 1}
+    house.call("turn", {"end": None, "claim": claim | {"further": [new_id("a") for _ in range(3)], "among": 1}})
+    assert reading.status(house.config)["processes"]["busy"] == 1
+    claimed = reading.running_by_spooler(house.config, str(house.me))[house.me.pid]
+    assert [each["id"] for each in claimed] == jobs
 
 
 def test_an_instance_whose_master_is_gone_does_not_serve(house: Furnished) -> None:

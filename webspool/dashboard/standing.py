@@ -185,12 +185,12 @@ def tasks() -> str:
 @blueprint.get("/processes")
 def processes() -> str:
     serving = reading.serving(config())
-    running = reading.running_jobs(config(), serving.instance["id"]) if serving.instance else []
+    running = reading.running_by_spooler(config(), serving.instance["id"]) if serving.instance else {}
     live = entered(config().live_file)
     return render_template(
         "processes.html",
         serving=serving,
-        running={each["pid"]: each for each in running},
+        running=running,
         joined={each["id"]: reading.rfc3339(each["joined_at"]) for each in serving.members},
         keeper=reading.keeper(config()),
         live=live if live and live.identity.alive else None,

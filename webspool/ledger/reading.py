@@ -17,7 +17,16 @@ from webspool.config import Config
 from webspool.errors import BodySealed, NotFound
 from webspool.ledger.paging import PAGE, Filters, found_deliveries, found_jobs, narrowed
 from webspool.ledger.reader import STATEMENTS, Reader, bodies_folder, exists, read, rfc3339, seconds
-from webspool.ledger.standing import happenings, keeper, running_jobs, serving, status, unready, waiting_tasks
+from webspool.ledger.standing import (
+    happenings,
+    keeper,
+    running_by_spooler,
+    running_jobs,
+    serving,
+    status,
+    unready,
+    waiting_tasks,
+)
 from webspool.sealing import Keyring
 
 Found = dict[str, Any]
@@ -247,6 +256,7 @@ __all__ = [
     "refusal",
     "refusals",
     "rfc3339",
+    "running_by_spooler",
     "running_jobs",
     "seconds",
     "serving",

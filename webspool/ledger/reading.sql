@@ -21,7 +21,7 @@ SELECT last_at, facts FROM happening WHERE name = :name
 -- name: running_jobs
 SELECT attempt.id AS attempt, job.id, job.task, attempt.started_at, process.pid
 FROM attempt JOIN job ON job.id = attempt.job JOIN process ON process.id = attempt.process
-WHERE attempt.ended_at IS NULL AND process.instance = :instance ORDER BY attempt.started_at
+WHERE attempt.ended_at IS NULL AND process.instance = :instance ORDER BY attempt.started_at, job.seq
 
 -- name: pauses
 SELECT name, since AS since_at, actor FROM pause ORDER BY since

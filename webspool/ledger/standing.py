@@ -39,7 +39,8 @@ class Serving:
 
     @property
     def busy(self) -> int:
-        return sum(member["busy"] for member in self.members)
+        """How many of them have something to do; each may have claimed several jobs."""
+        return sum(member["busy"] > 0 for member in self.members)
 
 
 def status(config: Config) -> dict[str, Any]:
@@ -89,6 +90,14 @@ def running_jobs(config: Config, instance: str) -> list[dict[str, Any]]:
     """What that instance runs now, the longest first: attempt, job's id, task, since when, its spooler's pid."""
     found = read(config, lambda reader: reader.all("running_jobs", instance=instance))
     return [row | {"started_at": rfc3339(row["started_at"])} for row in found]
+
+
+def running_by_spooler(config: Config, instance: str) -> dict[int, list[dict[str, Any]]]:
+    """What each spooler of that instance has claimed, by its pid: the first is what it runs."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for each in running_jobs(config, instance):
+        found.setdefault(each["pid"], []).append(each)
+    return found
 
 
 def waiting_tasks(config: Config) -> dict[str, int]:

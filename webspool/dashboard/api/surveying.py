@@ -51,7 +51,7 @@ def processes() -> Response:
     """The instance that serves the ledger, its processes, and what each runs."""
     serving, live = reading.serving(config()), entered(config().live_file)
     instance = serving.instance
-    running = {each["pid"]: each for each in reading.running_jobs(config(), instance["id"])} if instance else {}
+    running = reading.running_by_spooler(config(), instance["id"]) if instance else {}
     names = ("pid", "engine", "generation")
     told = {name: instance[name] for name in names} if instance else None
     since = (
@@ -64,7 +64,7 @@ def processes() -> Response:
             "live": {"pid": live.identity.pid, "viewers": live.viewers} if live and live.identity.alive else None,
             "spoolers": [
                 {name: each[name] for name in ("pid", "runner_pid", "generation", "broken")}
-                | {"since": reading.rfc3339(each["joined_at"]), "runs": running.get(each["pid"])}
+                | {"since": reading.rfc3339(each["joined_at"]), "runs": next(iter(running.get(each["pid"], ())), None)}
                 for each in serving.members
             ],
             "starts": surveys.starts(config()),
