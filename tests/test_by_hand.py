@@ -6,7 +6,7 @@ import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -30,6 +30,14 @@ def report(month: int, title="sales"):
 def _own_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "tasks", {})
     monkeypatch.setattr(registry, "instance", None)
+
+
+class Odd:
+    """Can be called, but nobody can say how."""
+
+    __signature__ = "nonsense"
+
+    def __call__(self) -> None: ...
 
 
 def order(function: Callable[..., Any], **texts: str) -> dict[str, Any]:
@@ -76,6 +84,17 @@ def test_an_annotation_that_cannot_be_read_says_nothing() -> None:
     def made(a: Unheard.Of) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     assert order(made, a="1") == {"a": 1}
+
+
+def test_a_function_of_any_kind_has_a_form() -> None:
+    """Without a signature it takes anything; a default that is no JSON is shown as it is, odd choices are none."""
+
+    def made(a: Any = {(1, 2): 3}, b: Literal[b"x"] = b"x", c: Any = float("nan")) -> None: ...  # noqa: B006
+
+    parameters = by_hand.parameters_of(task(made))
+    assert [each.shown_default for each in parameters] == ["{(1, 2): 3}", "b'x'", "NaN"]
+    assert [each.kind for each in parameters[:2]] == [by_hand.Kind.OBJECT, by_hand.Kind.ANY]
+    assert by_hand.takes_more(task(name="odd")(Odd()))
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,22 @@ def test_a_payload_is_edited_into_a_delivery_of_its_own(visited: Visited) -> Non
 def test_a_payload_that_is_no_text_is_not_edited(visited: Visited) -> None:
     """It can be replayed as it is."""
     visitor = visited.operator()
-    for body, told in ((b"\xff", "The payload is no text."), (b"1" * (600 << 10), "The payload is too large")):
+    no_text = "The payload is no text."
+    for body, told in ((b"\xff", no_text), (b"a\0b", no_text), (b"1" * (600 << 10), "The payload is too large")):
         delivery = visited.deliver("deploy", body=body)
         job = reading.delivery(visited.config, delivery)["jobs"][0]["id"]
         assert told in visitor.told(visitor.get(f"/jobs/{job}/anew"))
+
+
+def test_what_no_field_can_hold_is_escaped_and_comes_back(visited: Visited) -> None:
+    """Half letters, as uWSGI's bytes may have, and what turns the direction of writing."""
+    odd = "\udcff \u202e \x07 가"
+    old = visited.spool("gone", a=odd)
+    visitor = visited.operator()
+    text, form = edited(visitor.page(f"/jobs/{old}/anew"))
+    assert json.loads(text) == {"a": odd}
+    visitor.post(f"/jobs/{old}/anew", form | {"text": text})
+    assert reading.job(visited.config, form["once"])["arguments"] == {"a": odd}
 
 
 def test_a_task_that_the_code_no_longer_has_keeps_its_way_of_calling(visited: Visited) -> None:

@@ -18,7 +18,7 @@ from webspool.payloads import parse_json
 from webspool.routing import flat
 from webspool.sample import method_of
 from webspool.source import Source
-from webspool.task import Options, SpoolRequest, Task, bound
+from webspool.task import Options, SpoolRequest, Task, bound, not_json
 
 WHOLE = re.compile(r"[+-]?\d{1,300}")
 TRUE, FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
@@ -67,7 +67,12 @@ class Parameter:
         """What is taken when nothing is typed, as it would be typed."""
         if self.required:
             return ""
-        return self.default if isinstance(self.default, str) else json.dumps(self.default, default=repr)
+        if isinstance(self.default, str):
+            return self.default
+        try:
+            return json.dumps(self.default)
+        except (TypeError, ValueError):
+            return repr(self.default)
 
     def read(self, text: str) -> Any:
         """The value that a text means here. Raises ValueError."""
@@ -171,10 +176,12 @@ def summary_of(task: Task[Any, Any]) -> str:
 
 def signature_of(task: Task[Any, Any]) -> inspect.Signature:
     """The signature with its annotations read, where they can be."""
-    try:
-        return inspect.signature(task.function, eval_str=True)
-    except Exception:  # an annotation is any code of the user's
-        return inspect.signature(task.function)
+    for evaluated in (True, False):
+        try:
+            return inspect.signature(task.function, eval_str=evaluated)
+        except Exception:  # noqa: S112 - an annotation is any code of the user's; a builtin may have no signature
+            continue
+    return inspect.Signature([inspect.Parameter("arguments", inspect.Parameter.VAR_KEYWORD)])
 
 
 def _parameter(given: inspect.Parameter) -> Parameter:
@@ -193,7 +200,7 @@ def _declared(annotation: Any) -> tuple[Kind | None, tuple[Any, ...], bool]:
         kinds = [each for each in get_args(annotation) if each is not NoneType]
         kind, choices, _ = _declared(kinds[0]) if len(kinds) == 1 else (Kind.ANY, (), False)
         return kind, choices, NoneType in get_args(annotation)
-    if get_origin(annotation) is Literal:
+    if get_origin(annotation) is Literal and not any(map(not_json, get_args(annotation))):
         return Kind.CHOICE, get_args(annotation), None in get_args(annotation)
     plain = get_origin(annotation) or annotation
     return (PLAIN.get(plain) if isinstance(plain, type) else None), (), False

@@ -11,7 +11,7 @@ from flask import Blueprint, g, redirect, render_template, request, url_for
 from werkzeug.exceptions import BadRequest
 from werkzeug.wrappers import Response as AnyResponse
 
-from webspool.dashboard.asked import Asked, asked
+from webspool.dashboard.asked import LONGEST, Asked, asked
 from webspool.dashboard.house import config, operator
 from webspool.dashboard.sentences import retell
 from webspool.dashboard.words import later, say
@@ -152,7 +152,8 @@ def pause() -> str | AnyResponse:
     """Pause or resume `all`, `task:NAME` or `source:NAME`; to pause everything or to refuse is confirmed first."""
     name, verb, back = (request.form.get(field, "") for field in ("name", "verb", "back"))
     kind, _, of = name.partition(":")
-    if verb not in PAUSED or not (name == "all" or (kind == "source" and of) or (kind == "task" and of)):
+    named = kind in ("source", "task") and 0 < len(of) <= LONGEST
+    if verb not in PAUSED or not (name == "all" or named):
         raise BadRequest("verb is pause, resume or refuse, name is all, task:NAME or source:NAME")
     if verb == "refuse" and kind != "source":
         raise BadRequest("only a source can refuse")

@@ -13,6 +13,7 @@ from webspool.dashboard.acting import back_to
 from webspool.dashboard.house import config, house, operator
 from webspool.dashboard.running import once_of
 from webspool.dashboard.sentences import retell
+from webspool.dashboard.showing import HARMFUL
 from webspool.dashboard.words import later, say
 from webspool.errors import ArgumentsDoNotFit, NotFound, UnparsableBody
 from webspool.ledger import reading
@@ -32,7 +33,7 @@ def page(job_id: str) -> Response | AnyResponse:
     """The job's arguments, or the payload of its delivery, to be edited."""
     job = reading.job(config(), job_id)
     if job["calling"] != "delivery":
-        return _form(job, json.dumps(job["arguments"], ensure_ascii=False, indent=2))
+        return _form(job, _written(job["arguments"]))
     try:
         return _form(job, _text_of(_delivery(job)))
     except ValueError as fault:
@@ -63,9 +64,17 @@ def _text_of(delivery: Found) -> str:
     except UnicodeDecodeError:
         raise ValueError(later("The payload is no text.")) from None
     try:
-        return json.dumps(parse_json(body, delivery["id"]), ensure_ascii=False, indent=2)
+        return _written(parse_json(body, delivery["id"]))
     except UnparsableBody:
+        if HARMFUL.search(text.replace("\r\n", "\n")):
+            raise ValueError(later("The payload is no text.")) from None
         return text
+
+
+def _written(value: Any) -> str:
+    """JSON with indents; what no field can hold, or would hide, is escaped."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    return HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -140,7 +140,7 @@ def send() -> Response | AnyResponse:
     """Sign the payload with the source's own secret and hand it to the receiver, as if its sender had sent it."""
     source, event_type = _source(request.form.get("source", "")), request.form.get("type", "").strip() or None
     try:
-        body = request.form.get("body", "").encode("utf-8", "surrogatepass")
+        body = request.form.get("body", "").replace("\r\n", "\n").encode("utf-8", "surrogatepass")
         reply, came_to = sent(source, body, event_type)
     except (ValueError, ConfigurationError) as fault:
         return Response(_sending(source, request.form, say("Not sent: {why}", why=retell(str(fault)))), 400)
