@@ -320,7 +320,7 @@ OF_REFUSALS = ("source", "error", "text", "since", "until")
 PAGED = ("after", "limit")
 
 FIELDS: dict[str, tuple[str, Schema]] = {
-    "ids": ("Which ones.", many(TEXT, minItems=1)),
+    "ids": ("Which ones.", many({"type": "string", "pattern": "^[djr]_[0-9a-f]{1,64}$"}, minItems=1)),
     "confirm": ("How many it may be: the `count` that the refusal without it told.", WHOLE),
     "upto": ("Nothing newer: the `upto` that was told with the count.", WHOLE),
     "spread_seconds": ("Begin them evenly over that time.", {"type": "number", "minimum": 0, "maximum": 31536000}),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-OPENAPI = Path(__file__).parents[1] / "docs" / "reference" / "openapi.json"
+ROOT = Path(__file__).parents[1]
+OPENAPI = ROOT / "docs" / "reference" / "openapi.json"
+DASHBOARD = ROOT / "webspool" / "dashboard" / "openapi.json"
 SOURCES = ["open", "github", "reader", "small", "quiet", "parts", "meta", "slack", "nobody"]
 LAWS = [
     "not_a_server_error",

@@ -95,7 +95,7 @@ def _on_many(verb: Verb, states: Sequence[State]) -> Response:
     """`states` are meant when the filter names none."""
     spread, reason, more = number("spread_seconds", YEAR_SECONDS), _reason(), False
     if either_ids_or_filter():
-        jobs = ids(AT_ONCE)
+        jobs = ids("j", AT_ONCE)
     else:
         query = filter_given(NAMES)
         wanted = query.filters.states or tuple(states)
@@ -183,7 +183,7 @@ def _replay_many(kind: str, page: reading.Page, one: Callable[..., dict[str, Any
     vouch, rest = yes("vouch"), None
     number("spread_seconds", YEAR_SECONDS)
     if either_ids_or_filter():
-        chosen = ids(REPLAYS_AT_ONCE)
+        chosen = ids(kind[0], REPLAYS_AT_ONCE)
     else:
         query = filter_given(names)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, NoReturn, TypeVar
@@ -125,12 +126,13 @@ def bad_field(name: str, why: str) -> Refused:
     return Refused(400, "bad_field", f"{name} {why}")
 
 
-def ids(most: int) -> list[str]:
-    """The field `ids`, each once."""
-    found = given()["ids"]
-    fine = isinstance(found, list) and all(isinstance(each, str) and len(each) <= LONGEST_ID for each in found)
-    if not fine or not 0 < len(found) <= most:
+def ids(kind: str, most: int) -> list[str]:
+    """The field `ids`, each once; `kind` is the letter with which they begin."""
+    found, fitting = given()["ids"], re.compile(rf"{kind}_[0-9a-f]{{1,{LONGEST_ID}}}")
+    if not isinstance(found, list) or not 0 < len(found) <= most:
         raise bad_field("ids", f"is a list of 1 to {most} ids")
+    if strange := [each for each in found if not isinstance(each, str) or not fitting.fullmatch(each)]:
+        raise bad_field("ids", f"holds {json.dumps(strange[0])[:LONGEST_ID]}, which is no id that begins with {kind}_")
     return list(dict.fromkeys(found))
 
 
