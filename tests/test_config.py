@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from webspool import dotenv
-from webspool.config import SETTINGS, Address, Config, load, make_env
+from webspool.config import Address, Config, load, make_env
 from webspool.errors import ConfigurationError
+from webspool.settings import SETTINGS
 
 
 def faults_of(directory: Path, **environ: str) -> list[str]:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from webspool.config import SETTINGS
 from webspool.policy import Policy
 from webspool.receive import REFUSALS, STATUSES
 from webspool.records import Delivery, Ending, State
+from webspool.settings import SETTINGS
 from webspool.signatures import Scheme, scheme_of
 from webspool.source import Source
 from webspool.task import Task

@@ -18,7 +18,7 @@ from webspool import dashboard, engines, tracing
 from webspool.addresses import client_of
 from webspool.alerts.watch import Watch
 from webspool.answering import Answerer
-from webspool.config import NEW_KEY_HINT, Config, load, make_env
+from webspool.config import Config, load, make_env
 from webspool.disk import Disk
 from webspool.door import Door, Rest, answered, endpoint_of, json_line
 from webspool.errors import ConfigurationError, InstanceRunning, LedgerRefused, LedgerUnavailable, NotFound
@@ -37,6 +37,7 @@ from webspool.processes import Identity
 from webspool.receive import Away, Receiver, Reply, problem
 from webspool.records import new_id
 from webspool.sealing import use_keys
+from webspool.settings import NEW_KEY_HINT
 from webspool.source import METHODS, Source
 from webspool.task import SpoolRequest, registry
 from webspool.telemetry import Say, teller

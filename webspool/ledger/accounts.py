@@ -8,11 +8,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from webspool.config import ROLES, Config
+from webspool.config import Config
 from webspool.ledger.actions import recorded
 from webspool.ledger.database import Transaction
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.reader import Reader, read, rfc3339
+from webspool.settings import ROLES
 
 OPERATOR = "operator"
 LONGEST_NAME, LONGEST_PASSWORD = 64, 1024
