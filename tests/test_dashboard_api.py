@@ -409,6 +409,7 @@ def test_deliveries_that_fit_are_replayed_once_confirmed(visited: Visited, progr
         {"filter": {"task": ["a"]}},
         {"filter": {"state": "dead"}, "confirm": "3"},
         {"filter": {"state": "dead"}, "confirm": -1},
+        {"filter": {"state": "dead"}, "confirm": 3},
         {"filter": {"state": "dead"}, "confirm": 1, "upto": True},
     ],
     ids=json.dumps,

@@ -404,6 +404,16 @@ def test_without_a_role_for_others_only_users_come_in_by_the_proxy(
     assert seen(house, "jun") == 302
 
 
+@pytest.mark.parametrize(("peers", "told"), [("127.0.0.0/8", 1), ("::1", 1), ("10.0.0.5 unix", 0)])
+def test_a_proxy_that_shares_its_address_with_everything_here_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, peers: str, told: int
+) -> None:
+    """`webspool check -v` says what that means."""
+    monkeypatch.setenv("WEBSPOOL_INSTANCE", str(tmp_path))
+    house = Visited(tmp_path, **BY_PROXY | {"WEBSPOOL_USER_HEADER_FROM": peers})
+    assert sum("every program and every tunnel here" in hint for hint in house.hooks.hints()) == told
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

@@ -52,6 +52,11 @@ class Peers:
         words = text.split()
         return cls(networks(word for word in words if word != "unix"), "unix" in words)
 
+    @property
+    def hold_this_machine(self) -> bool:
+        """Whether every program here is among them."""
+        return any(within(near, self.networks) for near in ("127.0.0.1", "::1"))
+
     def hold(self, environ: Mapping[str, Any]) -> bool:
         """Whether the other end of the connection is one of them, whatever middleware has made of its address."""
         peer = environ.get("werkzeug.proxy_fix.orig", environ).get("REMOTE_ADDR")

@@ -166,6 +166,19 @@ class Webspool:
 
     def hints(self) -> list[str]:
         """What is no fault and yet may not be meant, a sentence each."""
+        return [*self._hints_of_addresses(), *self._hints_of_users()]
+
+    def _hints_of_users(self) -> list[str]:
+        peers = self.config.user_header_from
+        if self.config.user_header is None or peers is None or not peers.hold_this_machine:
+            return []
+        return [
+            "WEBSPOOL_USER_HEADER_FROM holds addresses of this machine: every program and every tunnel here can "
+            f"name any user by {self.config.user_header}. A proxy that comes by a unix socket is alone there: "
+            "WEBSPOOL_BIND=var/http.sock, WEBSPOOL_USER_HEADER_FROM=unix"
+        ]
+
+    def _hints_of_addresses(self) -> list[str]:
         by_address = [f"allow= of the source {each.name}" for each in self.sources.values() if each.allow]
         by_address += ["WEBSPOOL_RATE_PER_ADDRESS"] if self.config.rate_per_address else []
         if not by_address or self.config.trusted_proxies:

@@ -14,6 +14,7 @@ from webspool.dashboard.api.answers import (
     FORMS,
     Refused,
     answered,
+    bad_field,
     blueprint,
     either_ids_or_filter,
     filter_given,
@@ -115,9 +116,11 @@ def _reason() -> str:
 
 def _confirmed(query: Asked, kind: str, most: int, find: Callable[[int], list[str]]) -> list[str]:
     """What fits and is not newer than when its number was told; asks for that number to be confirmed."""
-    upto = whole("upto", 0, 2**62)
+    upto, confirmed = whole("upto", 0, 2**62), whole("confirm", 0, 2**31)
+    if confirmed is not None and upto is None:
+        raise bad_field("confirm", "goes with upto, as the count was told with it")
     upto = searching.newest(config(), kind) if upto is None else upto
-    found, confirmed = find(upto), whole("confirm", 0, 2**31)
+    found = find(upto)
     if confirmed is not None and len(found) <= confirmed:
         return found
     counted = f"{'the first ' if len(found) == most else ''}{len(found)} that fit"
