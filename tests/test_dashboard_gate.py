@@ -6,8 +6,9 @@ import time
 from pathlib import Path
 
 import pytest
-from flask import Flask, session
+from flask import Flask, Request, session
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import EnvironBuilder
 
 from tests.visitors import PASSWORD, Visited, visited
 from webspool.config import load
@@ -16,6 +17,7 @@ from webspool.dashboard.gate import Sessions
 from webspool.errors import ConfigurationError
 from webspool.ledger import accounts
 from webspool.ledger.accounts import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE
+from webspool.live.server import Live
 from webspool.passwords import hashed
 
 __all__ = ["visited"]
@@ -364,6 +366,32 @@ def test_a_name_that_is_none_or_comes_twice_is_not_believed(proxied: Visited, na
     """uWSGI joins X-Forwarded-User and X_Forwarded_User by a comma: a stranger's one takes the proxy's along."""
     environ = {"HTTP_X_FORWARDED_USER": name}
     assert proxied.visitor().get("/", environ_base=PROXY, environ_overrides=environ).status_code == 302
+
+
+def test_whom_the_proxy_names_watches_live_by_a_pass_that_opens_nothing_else(
+    proxied: Visited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The live process does not see the proxy; a pass is good for ten minutes, and each page renews it."""
+    visitor, live, real = proxied.visitor(), Live(proxied.config, "threading"), time.time
+    named = {"headers": {"X-Forwarded-User": "mina"}, "environ_base": PROXY}
+    cookie = visitor.get("/", **named).headers["Set-Cookie"]
+    assert cookie.startswith("webspool_pass=mina.")
+    assert {"HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"} <= set(cookie.split("; "))
+    pair = cookie.partition(";")[0]
+
+    def watches(shown: str) -> bool:
+        asked = Request(EnvironBuilder("/live/events", headers={"Cookie": shown}).get_environ())
+        return live.visitor(asked) is not None
+
+    assert watches(pair)
+    assert not watches(pair.replace("mina", "jun"))
+    assert visitor.get("/").status_code == 302
+    assert visitor.get("/api/status").status_code == 401
+    assert "Set-Cookie" not in visitor.get("/", **named).headers
+    monkeypatch.setattr(time, "time", lambda: real() + gate.SIGN_AGAIN_SECONDS + 10)
+    assert "Set-Cookie" in visitor.get("/", **named).headers
+    monkeypatch.setattr(time, "time", lambda: real() + gate.PASS_SECONDS + 10)
+    assert not watches(pair)
 
 
 def test_without_the_setting_the_header_says_nothing(visited: Visited) -> None:

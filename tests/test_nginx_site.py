@@ -214,6 +214,9 @@ def test_whom_a_proxy_names_is_believed_from_its_own_address_only(site: Site) ->
         answer = plain(site.nginx.login_port, "GET", "/dashboard/", **headers)
         assert answer.status == 200
         assert "<span>mina</span>" in answer.read().decode()
-    assert plain(site.instance.port, "GET", "/dashboard/", X__Forwarded__User="mina").status == 302
+    held = answer.headers["Set-Cookie"].partition(";")[0]
+    assert plain(site.nginx.login_port, "GET", "/live/events?job=j_0", Cookie=held).status == 404  # let in: no such job
+    assert plain(site.nginx.login_port, "GET", "/live/events?job=j_0").status == 401
+    assert plain(site.instance.port, "GET", "/dashboard/", X__Forwarded__User="mina", Cookie=held).status == 302
     twice = plain(site.instance.port, "GET", "/dashboard/", X__Forwarded__User="mina", X_Forwarded_User="mina")
     assert twice.status == 302

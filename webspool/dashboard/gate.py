@@ -22,7 +22,8 @@ from webspool.passwords import digest
 
 IDLE_SECONDS = 8 * 3600
 SIGN_AGAIN_SECONDS = 300
-COOKIE = "webspool_session"
+PASS_SECONDS = 600
+COOKIE, PASS = "webspool_session", "webspool_pass"
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -93,6 +94,7 @@ class Sessions:
         self._config = config
         self._key = f"{config.secret_key}\0{config.password}".encode("utf-8", "surrogateescape")
         self._signer = TimestampSigner(self._key, salt="webspool session", digest_method=hashlib.sha256)
+        self._pass_signer = TimestampSigner(self._key, salt="webspool pass", digest_method=hashlib.sha256)
         self.notes = URLSafeTimedSerializer(
             self._key, salt="webspool note", signer_kwargs={"digest_method": hashlib.sha256}
         )
@@ -102,32 +104,49 @@ class Sessions:
         found = self._open(request)
         return None if found is None else accounts.visitor_of_session(self._config, digest(found[0]), time.time())
 
-    def digest_of(self, request: Request) -> str | None:
-        found = self._open(request)
-        return None if found is None else digest(found[0])
-
     def _open(self, request: Request) -> tuple[str, float] | None:
-        shown = request.cookies.get(self._name(request), "")
+        return self._shown(request, COOKIE, self._signer, IDLE_SECONDS)
+
+    def _shown(self, request: Request, name: str, signer: TimestampSigner, seconds: int) -> tuple[str, float] | None:
+        """What a cookie holds, and when that was signed; None when it is not ours, or so many seconds old."""
         try:
-            secret, signed_at = self._signer.unsign(shown, max_age=IDLE_SECONDS, return_timestamp=True)
+            held, signed_at = signer.unsign(
+                request.cookies.get(self._name(request, name), ""), max_age=seconds, return_timestamp=True
+            )
         except BadSignature:
             return None
-        return secret.decode("utf-8", "replace"), signed_at.timestamp()
+        return held.decode("utf-8", "replace"), signed_at.timestamp()
 
-    def _name(self, request: Request) -> str:
-        return f"__Host-{COOKIE}" if is_https(request, self._config) else COOKIE
+    def _name(self, request: Request, name: str = COOKIE) -> str:
+        return f"__Host-{name}" if is_https(request, self._config) else name
 
     def give(self, request: Request, response: Response, secret: str) -> None:
         """Let the browser hold a session."""
+        self._set(request, response, COOKIE, self._signer.sign(secret).decode(), IDLE_SECONDS)
+
+    def _set(self, request: Request, response: Response, name: str, value: str, seconds: int) -> None:
         response.set_cookie(
-            self._name(request),
-            self._signer.sign(secret).decode(),
-            max_age=IDLE_SECONDS,
+            self._name(request, name),
+            value,
+            max_age=seconds,
             path="/",
             secure=is_https(request, self._config),
             httponly=True,
             samesite="Lax",
         )
+
+    def give_pass(self, request: Request, response: Response, visitor: Visitor) -> None:
+        """Let the live process know for some minutes whom the proxy has let in: it does not see the proxy."""
+        held = self._shown(request, PASS, self._pass_signer, PASS_SECONDS)
+        if held is None or held[0] != visitor.name or time.time() - held[1] > SIGN_AGAIN_SECONDS:
+            self._set(request, response, PASS, self._pass_signer.sign(visitor.name).decode(), PASS_SECONDS)
+
+    def visitor_with_pass(self, request: Request) -> Visitor | None:
+        """Whom the dashboard has given a pass; only the live process takes one."""
+        if self._config.user_header is None:
+            return None
+        held = self._shown(request, PASS, self._pass_signer, PASS_SECONDS)
+        return None if held is None else accounts.visitor_of_proxy(self._config, held[0])
 
     def keep_awake(self, request: Request, response: Response) -> None:
         """Sign anew what was signed some minutes ago: the session was used."""

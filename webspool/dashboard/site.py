@@ -189,6 +189,8 @@ def _guarded(response: Response) -> Response:
     visitor = g.get("visitor")
     if visitor and visitor.session and "X-Webspool-Refresh" not in request.headers and not _is_api():
         g.sessions.keep_awake(request, response)
+    if visitor and visitor.proxied:
+        g.sessions.give_pass(request, response, visitor)
     return response
 
 

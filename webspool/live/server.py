@@ -90,7 +90,10 @@ class Live:
         try:
             if (token := bearer(asked)) is not None:
                 return accounts.visitor_of_token(self.config, digest(token))
-            return Sessions(self.config).visitor(asked) if self.config.secret_key else None
+            if not self.config.secret_key:
+                return None
+            sessions = Sessions(self.config)
+            return sessions.visitor(asked) or sessions.visitor_with_pass(asked)
         except (LedgerUnavailable, LedgerRefused):
             return None
 
