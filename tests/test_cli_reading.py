@@ -240,11 +240,20 @@ def test_colours_are_for_terminals_only(house: Furnished) -> None:
     assert "…" in printed
 
 
-def on_a_terminal(house: Furnished, *words: str) -> str:
+def test_a_narrow_terminal_shows_an_error_below_its_row(house: Furnished) -> None:
+    """A column of a few letters would tell nothing."""
+    house.dead("ValueError: no such branch")
+    lines = on_a_terminal(house, "jobs", columns=80).splitlines()
+    (place,) = [number for number, line in enumerate(lines) if "ValueError: no such branch" in line]
+    assert lines[place].startswith("    ")
+    assert "dead" in lines[place - 1]
+
+
+def on_a_terminal(house: Furnished, *words: str, columns: int = 120) -> str:
     """What a command writes when its standard output is a terminal."""
     ours, theirs = pty.openpty()
     command = [WEBSPOOL, "--instance", str(house.directory), *words]
-    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"COLUMNS": "120"}
+    environ = {name: value for name, value in os.environ.items() if name != "NO_COLOR"} | {"COLUMNS": str(columns)}
     process = subprocess.Popen(command, stdout=theirs, stderr=subprocess.DEVNULL, env=environ)
     os.close(theirs)
     read = b""

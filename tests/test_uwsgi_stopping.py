@@ -85,6 +85,19 @@ def test_a_stop_while_workers_import_the_app_is_not_lost(tmp_path: Path) -> None
         instance.end()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM to the master", "Ctrl-C to all"])
+def test_a_stop_at_the_first_answer_waits_for_nobody(own_instance: Instance, number: int) -> None:
+    """Other workers still import the app then, and the keeper has hardly begun; none is torn down in the middle."""
+    master = own_instance.launch()
+    own_instance.until(own_instance.answers)
+    send = os.killpg if number == signal.SIGINT else os.kill
+    send(master.pid, number)
+    assert master.wait(20) == 0
+    log = own_instance.log.read_text()
+    assert "NO MERCY" not in log
+    assert "KeyboardInterrupt" not in log
+
+
 def test_a_stop_while_the_instance_is_checked_is_not_lost(own_instance: Instance) -> None:
     """uWSGI ignores SIGTERM until its master is up; here it ends at once."""
     own_instance.launch()

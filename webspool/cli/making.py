@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from urllib.request import urlopen
 
 import click
 
@@ -11,9 +16,12 @@ from webspool.cli.chosen import chosen_directory
 from webspool.cli.server_files import SITE, UNIT, commands, make_writable_folders, refuse_unusable, write_server_files
 from webspool.config import Config, load, make_env
 from webspool.errors import WebspoolError
+from webspool.processes import Identity
 
 TEMPLATE = Path(__file__).parent.parent / "template"
 FOR_ITS_OWNER = 0o700
+LOOKS_EVERY_SECONDS = 0.2
+SILENCE_SECONDS = 5.0
 
 
 class WouldOverwrite(WebspoolError):
@@ -74,19 +82,54 @@ def _copy(files: list[Path], directory: Path) -> None:
 
 
 @click.command(hidden=True)
-def first_steps() -> None:
+@click.option("--once-it-serves", is_flag=True, help="What to try comes last, below all that uWSGI tells at its start.")
+def first_steps(once_it_serves: bool) -> None:
     """Write .env when there is none, and print where the instance will listen and what to try."""
     directory = chosen_directory()
     made = make_env(directory)
     config = load(directory)
     click.echo(f"webspool will listen at {config.address.url or config.address}")
+    if made:
+        click.echo("  .env was written, with fresh secrets.")
+    if once_it_serves and config.address.url:
+        _when_it_serves(config.address.url, lambda: _what_to_try(config, made))
+    else:
+        _what_to_try(config, made)
+
+
+def _what_to_try(config: Config, made: bool) -> None:
     if config.address.url:
         click.echo(f"  the page:      {config.address.url}/")
         shown = f"   password: {config.password}" if made else ""
         click.echo(f"  the dashboard: {config.address.url}/dashboard/{shown}")
     click.echo(f"  try, in another terminal:\n    {_curl(config, made)}")
     if made:
-        click.echo("  .env was written, with these and the other secrets; key and password are shown this once.")
+        click.echo("  Key and password are shown this once; they are in .env.")
+
+
+def _when_it_serves(url: str, then: Callable[[], None]) -> None:
+    """Go on in a process beside the one that called this command and will become the server."""
+    sys.stdout.flush()
+    server = Identity.of(os.getppid())
+    if os.fork():
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    while server.alive and not _is_ready(url):
+        time.sleep(LOOKS_EVERY_SECONDS)
+    if server.alive:
+        time.sleep(LOOKS_EVERY_SECONDS)  # the other workers tell that they are there
+        click.echo(f"\nwebspool serves at {url}; Ctrl-C stops it.")
+        then()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _is_ready(url: str) -> bool:
+    try:
+        with urlopen(f"{url}/readyz", timeout=SILENCE_SECONDS) as answer:  # noqa: S310
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def _curl(config: Config, show_key: bool) -> str:

@@ -28,7 +28,8 @@ COLOURS = {
     "timed_out": "red",
     "refused": "red",
 }
-NARROWEST = 12
+NARROWEST = 30
+INDENT = "    "
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +90,27 @@ def moment(time: str | None) -> str:
 
 
 def write_table(rows: Sequence[dict[str, Any]], columns: Sequence[Column]) -> None:
-    """Aligned columns under their headings; on a terminal the last one is cut to fit."""
+    """Aligned columns under their headings; on a terminal the last one is cut to fit, or has lines of its own."""
     lines = [[column.heading for column in columns]]
     lines += [[one_line(column.text(row)) for column in columns] for row in rows]
     widths = [max(width(line[place]) for line in lines) for place in range(len(columns))]
-    for number, line in enumerate(lines):
-        click.echo(_aligned(line, widths, columns, heading=number == 0))
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int], columns: Sequence[Column], *, heading: bool) -> str:
-    padded = [_padded(text, wide, right=column.right) for text, wide, column in zip(line, widths, columns, strict=True)]
     room = _room() - sum(widths[:-1]) - 2 * (len(widths) - 1)
-    padded[-1] = cut(line[-1], max(room, NARROWEST)) if room < widths[-1] else padded[-1]
-    padded[-1] = padded[-1].rstrip()
-    return "  ".join(emphasised(text, heading=heading) for text in padded)
+    below = room < min(widths[-1], NARROWEST)
+    for number, line in enumerate(lines):
+        last = "" if below else cut(line[-1], room)
+        padded = [_padded(*each) for each in zip([*line[:-1], last], widths, columns, strict=True)]
+        click.echo("  ".join(emphasised(text, heading=number == 0) for text in [*padded[:-1], padded[-1].rstrip()]))
+        if below and line[-1] != "-":
+            click.echo(emphasised(INDENT + cut(line[-1], _room() - len(INDENT)), heading=number == 0))
 
 
 def _room() -> int:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
 
 
-def _padded(text: str, wide: int, *, right: bool) -> str:
+def _padded(text: str, wide: int, column: Column) -> str:
     space = " " * (wide - width(text))
-    return space + text if right else text + space
+    return space + text if column.right else text + space
 
 
 def emphasised(text: str, *, heading: bool = False) -> str:
@@ -154,6 +153,6 @@ def write_fields(fields: Iterable[tuple[str, Any]]) -> None:
     wide = max((width(name) for name, _ in known), default=0)
     for name, value in known:
         lines = harmless(str(value)).splitlines() or [""]
-        click.echo(f"{_padded(name, wide, right=False)}  {emphasised(lines[0])}")
+        click.echo(f"{name + ' ' * (wide - width(name))}  {emphasised(lines[0])}")
         for line in lines[1:]:
             click.echo(f"{' ' * wide}  {line}")

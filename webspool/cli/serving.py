@@ -41,7 +41,14 @@ offload-threads = 1
 hook-asap = unix_signal:15 end_me
 # a stop while workers import the app would be lost in the handlers they have from the master, which waits for them
 hook-post-fork = unix_signal:1 end_me
+# Ctrl-C goes to every process of a terminal: the master ends all, as for SIGTERM, and workers leave it to the master
+hook-master-start = unix_signal:2 gracefully_kill_them_all
 hook-master-start = unix_signal:15 gracefully_kill_them_all
+hook-post-fork = unix_signal:2 worker_wakeup
+hook-accepting = unix_signal:2 worker_wakeup
+# an exit in a signal's handler may not tear Python down in the middle of an import: it would wait for itself
+skip-atexit = true
+skip-atexit-teardown = true
 # how webspool reload asks for new workers, one by one
 master-fifo = {fifo}
 worker-reload-mercy = 8

@@ -87,6 +87,7 @@ def _write_job(found: dict[str, Any]) -> None:
             ("finished", found["finished_at"] and moment(found["finished_at"])),
             ("result", None if found["result"] is None else printing.to_json(found["result"])),
             ("error", found["error"]),
+            ("process", _process(found)),
         ]
     )
     if found["history"]:
@@ -94,6 +95,11 @@ def _write_job(found: dict[str, Any]) -> None:
         printing.write_table(found["history"], ATTEMPT_COLUMNS)
     if traceback := next((each["traceback"] for each in reversed(found["history"]) if each["traceback"]), None):
         click.echo("\n" + printing.harmless(traceback).rstrip())
+
+
+def _process(found: dict[str, Any]) -> int | None:
+    """The spooler that runs it."""
+    return found["history"][-1]["pid"] if found["state"] == "running" else None
 
 
 # ── output ──────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -133,7 +133,8 @@ FROM job WHERE id = :id
 
 -- name: attempts_of_job
 SELECT id, number, outcome, charged, started_at, ended_at, ended_at - started_at AS duration_seconds, error, traceback,
-       exit_code, signal, late, output_bytes, output_cut, process
+       exit_code, signal, late, output_bytes, output_cut, process,
+       (SELECT pid FROM process WHERE process.id = attempt.process) AS pid
 FROM attempt WHERE job = :job ORDER BY number
 
 -- name: jobs_of_delivery

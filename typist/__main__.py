@@ -1,0 +1,54 @@
+"""python -m typist tutorial: a fresh clone in an empty folder, everything typed for real, with a stopwatch."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from typist import ready
+from typist.pages import PAGES, ROOT, blocks
+from typist.terminal import Stumbled, Terminal
+from typist.tutorial import Reader
+
+PORT = 8000
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="./run type", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    tutorial = commands.add_parser("tutorial", help="the whole tutorial on a fresh clone, with its real waits")
+    tutorial.add_argument("--uncached", action="store_true", help="pip downloads everything anew")
+    tutorial.add_argument("--port", type=int, default=PORT)
+    commands.add_parser("not-run", help="the blocks of the pages that are not run, and why")
+    given = parser.parse_args()
+    match given.command:
+        case "tutorial":
+            type_tutorial(given.port, uncached=given.uncached)
+        case "not-run":
+            print(*(f"{block}: {block.not_run}" for page in PAGES for block in blocks(page) if block.not_run), sep="\n")
+
+
+def type_tutorial(port: int, *, uncached: bool) -> None:
+    """In a folder of its own, which is gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="webspool-tutorial-") as name:
+        folder = Path(name)
+        clone = folder / "webspool"
+        subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", clone], check=True)
+        environ = ready.environ(folder / "home") | ready.pip(uncached=uncached)
+        if port != PORT:
+            environ["WEBSPOOL_BIND"] = f"127.0.0.1:{port}"
+        with Terminal(clone, environ) as first, Terminal(folder, environ) as second:
+            reader = Reader(first, second, clone, port)
+            try:
+                reader.go()
+            except AssertionError as fault:
+                sys.exit(f"stumbled: {fault}\n{first.text[-4000:] if not isinstance(fault, Stumbled) else ''}")
+            finally:
+                for what, seconds in reader.told:
+                    print(f"{seconds:7.1f} s  {what}")
+
+
+main()
