@@ -628,8 +628,10 @@ What the dashboard shows and does, as JSON, under `/dashboard/api/`. The shapes 
 `webspool job ID --json` is what `/dashboard/api/jobs/ID` answers. The API describes itself, as OpenAPI 3.1, at `/dashboard/api/openapi.json`.
 This page is made from that description.
 
-    webspool token add mine --role operator
-    curl -H 'Authorization: Bearer wsp_...' 'http://127.0.0.1:8000/dashboard/api/jobs?state=dead'
+```sh
+TOKEN=$(webspool token add mine --role operator)
+curl -H "Authorization: Bearer $TOKEN" 'http://127.0.0.1:8000/dashboard/api/jobs?state=dead'
+```
 
 - **Tokens**: `webspool token add` prints one. A viewer's reads, an operator's also acts. A browser that is logged in may ask as well; where it
   acts, it sends its page's CSRF word as `X-CSRF-Token`. A form without JavaScript may say `_method=PUT` or `_method=DELETE` in its body (never in

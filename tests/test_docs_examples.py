@@ -72,6 +72,23 @@ def test_an_existing_app_with_a_factory(page: Page) -> None:
     assert told["deploy"].output == "deploying abc\n"
 
 
+def test_a_row_of_flask_sqlalchemy_is_there_for_the_task(page: Page, tmp_path: Path) -> None:
+    """Each side has a session of its own."""
+    app, jobs = page("existing-flask-app.md", "shop:create_app()")
+    billing = importlib.import_module("billing")
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/shop.db"
+    billing.db.init_app(app)
+    with app.app_context():
+        billing.db.create_all()
+        billing.db.session.add(billing.Order(id=7))
+        billing.db.session.commit()
+        billing.mark_paid.spool(order=7)
+        (ran,) = jobs.run()
+        assert ran.state == "succeeded", ran.traceback
+        billing.db.session.expire_all()
+        assert billing.db.session.get_one(billing.Order, 7).paid
+
+
 def test_a_mail_by_flask_mail(page: Page) -> None:
     """Its task works in a fresh context; the library keeps what it would have sent."""
     app, jobs = page("existing-flask-app.md", "shop:create_app()")

@@ -15,7 +15,9 @@ def test_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     """Every block of it, in order, on a fresh clone whose libraries are installed already."""
     needs_uwsgi()
     clone, port = ready.clone(tmp_path / "webspool"), free_port()
-    environ = ready.environ(tmp_path / "home", WEBSPOOL_BIND=f"127.0.0.1:{port}")
+    environ = ready.environ(
+        tmp_path / "home", WEBSPOOL_BIND=f"127.0.0.1:{port}", WEBSPOOL_WORKERS="1", WEBSPOOL_SPOOLERS="2"
+    )
     with (
         ready.quick_command(tmp_path, clone / ".venv" / "bin"),
         Terminal(clone, environ) as first,

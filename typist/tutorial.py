@@ -13,7 +13,8 @@ from typist.terminal import PATIENCE_SECONDS, Stumbled, Terminal
 
 PAGE = ROOT / "docs" / "tutorial.md"
 INSTALL_SECONDS = 600.0
-WORK_SECONDS = "20"
+PROCESS = "21571"
+README = ROOT / "README.md"
 LOOKS_EVERY_SECONDS = 0.1
 
 
@@ -54,7 +55,7 @@ class Reader:
     def _mine(self, command: str) -> str:
         """With the id that the reader has before him, and this instance's port."""
         command = command.replace("j_...", self.job).replace(":8000", f":{self.port}")
-        return command.replace(f"/{WORK_SECONDS}?", "/2?") if self.hurry else command
+        return re.sub(r"_spool/\d+\?", "_spool/2?", command) if self.hurry else command
 
     def accepted(self, answer: str) -> str:
         """The job that the answer names."""
@@ -67,12 +68,6 @@ class Reader:
     def is_there(self) -> None:
         """The instance answers; what came before it was installing and starting."""
         _poll(lambda: self.second.type(self._asked).status == 0, INSTALL_SECONDS)
-
-    def again(self) -> None:
-        """Ctrl-C, and ./run once more."""
-        self.first.interrupt()
-        self.first.begin("./run")
-        self.is_there()
 
     def edit(self, change: Callable[[str], str], name: str = "tasks.py") -> None:
         """What the page says about a file, done to it."""
@@ -116,35 +111,50 @@ class Reader:
         if self.hurry:
             failing = failing.replace("first_wait=2", "first_wait=0.1")
         self.edit(lambda text: re.sub(r"@task\(concurrency=1\).*?\n\n\n", f"{failing}\n\n", text, flags=re.DOTALL))
-        self.again()
-        self.accepted(self.second.good(f"curl -s localhost:{self.port}/webhook/$KEY -d room=1"))
+        _, answer = self.typed(page.next("sh", "webspool reload"))
+        self.accepted(answer)
         self.until_it_is("dead")
-        assert "the printer is on fire" in self.second.good("webspool failures")
-        assert "RuntimeError: the printer is on fire" in self.second.good(f"webspool job {self.job} --output")
+        listed, output = self.typed(page.next("sh", "webspool failures"))
+        assert "the printer is on fire" in listed
+        assert "RuntimeError: the printer is on fire" in output
         self.edit(lambda _: good)
-        self.again()
         list(self.typed(page.next("sh", "webspool retry")))
         self.until_it_is("succeeded")
         self.reach("a task is written, has failed, and is mended")
 
     def _kill(self, page: Script) -> None:
-        begin, show, kill = page.next("sh", "kill -9 21571").commands
-        job, seconds = self.accepted(self.second.good(self._mine(begin))), "2" if self.hurry else WORK_SECONDS
-        self.first.shows(rf"^\[demo_work {job}\] Working\.\.\. 1/{seconds}$")
+        begin, show, kill = page.next("sh", f"kill -9 {PROCESS}").commands
+        readme = Script(README)
+        begin_too, kill_too = readme.next("console", f"kill -9 {PROCESS}").commands
+        jobs = [self._begun(begin), self._begun(begin_too)]
+        rescued = [self._killed(job, show, each) for job, each in zip(jobs, (kill, kill_too), strict=True)]
+        for job, after in zip(jobs, rescued, strict=True):
+            again = self.first.shows(rf"^\[demo_work {job}\] Working\.\.\. 1/\d+$", after=after).end()
+            self.first.shows(rf"^\[demo_work {job}\] Working\.\.\. (\d+)/\1$", after=again)
+            self.job = job
+            self.until_it_is("succeeded")
+        assert "job_rescued" in readme.next("").text
+        self.reach("two killed jobs have ended")
+
+    def _begun(self, command: str) -> str:
+        job = self.accepted(self.second.good(self._mine(command)))
+        self.first.shows(rf"^\[demo_work {job}\] Working\.\.\. 1/\d+$")
+        return job
+
+    def _killed(self, job: str, show: str, kill: str) -> int:
+        """Kill the process that the command shows; returns the place in the terminal where the rescue is told."""
+        self.job = job
         (process,) = re.findall(r"^process +(\d+)$", self.second.good(self._mine(show)), re.MULTILINE)
-        self.second.good(kill.replace("21571", process))
-        rescued = self.first.shows(rf"job_rescued.*{job}").end()
-        self.first.shows(rf"^\[demo_work {job}\] Working\.\.\. {seconds}/{seconds}$", after=rescued)
-        self.until_it_is("succeeded")
-        self.reach("a killed job has ended")
+        self.second.good(kill.replace(PROCESS, process))
+        return self.first.shows(rf"job_rescued.*{job}").end()
 
     def _spool(self, page: Script) -> None:
         route = page.next("python", "/reports/").text
         if self.hurry:
             route = route.replace("delay=3", "delay=0.1")
         self.edit(lambda text: text.replace("\n\nif __name__", f"\n\n{route}\n\nif __name__"), "app.py")
-        self.again()
-        self.accepted(self.second.good(f"curl -s -X POST localhost:{self.port}/reports/11"))
+        _, answer = self.typed(page.next("sh", "webspool reload"))
+        self.accepted(answer)
         self.first.shows(rf"^\[report {self.job}\] the report of month 11$")
         self.until_it_is("succeeded")
 
