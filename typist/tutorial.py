@@ -83,6 +83,10 @@ class Reader:
     def until_it_is(self, state: str, seconds: float = PATIENCE_SECONDS) -> None:
         _poll(lambda: f'"state":"{state}"' in self.state(self.job), seconds)
 
+    def until_it_tells(self, command: str, text: str) -> None:
+        """Type the command until its answer holds the text: output is kept a moment after it is shown."""
+        _poll(lambda: text in self.second.good(self._mine(command)), PATIENCE_SECONDS)
+
     # ── the parts ───────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, page: Script) -> None:
@@ -100,10 +104,11 @@ class Reader:
         self.reach("the first webhook has run")
         for answer in self.typed(page.next("sh", "application/json")):
             self.first.shows(rf"^\[auto {self.accepted(answer)}\] auto: {{'room': '?7'?}}$")
-        listed, shown, status = self.typed(page.next("sh", "webspool jobs"))
-        assert self.job in listed
-        assert "auto: {'room': '7'}" in shown
-        assert "succeeded" in status
+        self.until_it_is("succeeded")
+        for command, telling in zip(
+            page.next("sh", "webspool jobs").commands, (self.job, "auto: {'room': '7'}", "succeeded"), strict=True
+        ):
+            self.until_it_tells(command, telling)
 
     def _write(self, page: Script) -> None:
         failing = page.next("python", "on fire").text
@@ -114,9 +119,8 @@ class Reader:
         _, answer = self.typed(page.next("sh", "webspool reload"))
         self.accepted(answer)
         self.until_it_is("dead")
-        listed, output = self.typed(page.next("sh", "webspool failures"))
-        assert "the printer is on fire" in listed
-        assert "RuntimeError: the printer is on fire" in output
+        for command in page.next("sh", "webspool failures").commands:
+            self.until_it_tells(command, "RuntimeError: the printer is on fire")
         self.edit(lambda _: good)
         list(self.typed(page.next("sh", "webspool retry")))
         self.until_it_is("succeeded")
