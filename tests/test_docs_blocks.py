@@ -43,6 +43,11 @@ TASKS = """
 from webspool import task
 
 
+@task
+def report(month):
+    print("the report of month", month)
+
+
 def __getattr__(name):
     if name.startswith("_"):
         raise AttributeError(name)
