@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.peers import PATH
 from webspool.config import Config, load
-from webspool.ledger import reading
+from webspool.ledger import failing, reading
 from webspool.ledger.following import Follower
 from webspool.ledger.reading import Filters, Page
 from webspool.ledger.searching import find
@@ -76,10 +76,10 @@ def questions(config: Config) -> dict[str, Callable[[], Any]]:
     asked["a page of jobs with a text, as far as it is found in time"] = partial(
         find, config, "job", Filters(text="unheard", limit=SHOWN)
     )
-    asked["failures"] = lambda: reading.failures(config, Filters())
-    asked["failures --task hook"] = lambda: reading.failures(config, Filters(task="hook"))
-    asked["failures --since 10m"] = lambda: reading.failures(config, Filters(since=now - 600))
-    asked["failures --source rare"] = lambda: reading.failures(config, Filters(source="rare"))
+    asked["failures"] = lambda: failing.failures(config, Filters())
+    asked["failures --task hook"] = lambda: failing.failures(config, Filters(task="hook"))
+    asked["failures --since 10m"] = lambda: failing.failures(config, Filters(since=now - 600))
+    asked["failures --source rare"] = lambda: failing.failures(config, Filters(source="rare"))
     asked["tasks that wait"] = lambda: reading.waiting_tasks(config)
     asked["tail, begun and looked"] = lambda: Follower(config).look()
     return asked

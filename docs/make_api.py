@@ -158,8 +158,12 @@ OUTPUT = {
     "mark": TEXT,
 }
 FAILURE = {
+    "key": TEXT,
     "task": TEXT,
+    "exception": TEXT,
     "error": TEXT,
+    "messages": WHOLE,
+    "place": or_null(TEXT),
     "jobs": WHOLE,
     "dead": WHOLE,
     "retrying": WHOLE,
@@ -430,7 +434,7 @@ OPERATIONS: dict[tuple[str, str], Schema] = {
         causes=("bad_after", "not_found"),
     ),
     ("get", "/failures"): read(
-        "Dead and retrying jobs by task and error.", "Failures", *OF_FAILURES, causes=("bad_filter",)
+        "Dead and retrying jobs by task, exception and place.", "Failures", *OF_FAILURES, causes=("bad_filter",)
     ),
     ("get", "/deliveries"): read(
         "Accepted webhooks, newest first.", "Deliveries", *OF_DELIVERIES, *PAGED, causes=("bad_filter",)

@@ -74,8 +74,8 @@ def test_failures_are_grouped_by_task_exception_and_place(visited: Visited) -> N
     dead(visited, "TimeoutError: no answer")
     visited.dead("ConnectionError: <b>refused</b>", task="audit")
     found = failing.groups(visited.config, Filters())
-    assert [(each.jobs, each.task, each.kind) for each in found[:1]] == [(3, "deploy", "ConnectionError")]
-    assert Counter((each.task, each.kind, each.place) for each in found) == {
+    assert [(each.jobs, each.task, each.exception) for each in found[:1]] == [(3, "deploy", "ConnectionError")]
+    assert Counter((each.task, each.exception, each.place) for each in found) == {
         ("deploy", "ConnectionError", "tasks.py:12 charge"): 1,
         ("deploy", "ConnectionError", "tasks.py:99 refund"): 1,
         ("deploy", "TimeoutError", "tasks.py:12 charge"): 1,

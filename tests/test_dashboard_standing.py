@@ -12,8 +12,10 @@ import pytest
 from tests.furnished import SUCCEEDED, failed
 from tests.visitors import Visited, audit, deploy, visited
 from webspool import Source
+from webspool.alerts.conditions import Facts, conditions
 from webspool.ledger import reading, surveys, tallies
 from webspool.ledger.database import Database
+from webspool.ledger.tallies import Tally
 from webspool.policy import Policy
 from webspool.records import new_id
 from webspool.task import registry
@@ -269,3 +271,30 @@ def test_an_action_of_any_age_is_shown(visited: Visited) -> None:
     page = visited.operator().page("/audit?verb=odd")
     assert len(rows(page)) == 4
     assert "&lt;b&gt;" in page
+
+
+# ── alerts ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_link_of_every_alert_leads_to_a_page_that_is_narrowed_to_it(visited: Visited) -> None:
+    """What it is about stands in the form."""
+    now = time.time()
+    failing = {"task:a b": Tally(0.0, {"failed": 30}), "source:s&t": Tally(0.0, {"refused": 9})}
+    before = {"source:s&t": Tally(0.0, {"accepted": 90})}
+    found = Facts(
+        now=now,
+        died={"deploy": 1},
+        oldest_queued_at=now - 600,
+        quarter=failing,
+        day=before,
+        week=before,
+        last_delivery_at={"s&t": now - 6 * 86400},
+        degraded=["the disk is low"],
+    )
+    told = {alert.key.partition(":")[0]: alert for alert in conditions(found)}
+    assert told.keys() == {"dead", "standing", "failing", "refused", "silent", "degraded"}
+    visitor = visited.operator()
+    pages = {kind: html.unescape(visitor.page(f"/{alert.page}")) for kind, alert in told.items()}
+    assert "<option selected>a b</option>" in pages["failing"]
+    assert all("<option selected>s&t</option>" in pages[kind] for kind in ("refused", "silent"))
+    assert "Refused webhooks" in pages["refused"]

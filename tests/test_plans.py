@@ -142,7 +142,7 @@ def test_what_stands_is_told_without_reading_all(house: Furnished, ledger: apsw.
     group = failing.groups(house.config, Filters())[0]
     questions = [
         lambda: reading.status(house.config),
-        lambda: reading.failures(house.config, Filters()),
+        lambda: failing.failures(house.config, Filters()),
         lambda: reading.waiting_tasks(house.config),
         lambda: reading.running_jobs(house.config, "m"),
         lambda: reading.job(house.config, job["id"]),

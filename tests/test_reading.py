@@ -14,7 +14,7 @@ import pytest
 
 from tests.furnished import Furnished, failed
 from webspool.errors import LedgerRefused, NotFound
-from webspool.ledger import reading
+from webspool.ledger import failing, reading
 from webspool.ledger.database import Database
 from webspool.ledger.following import Follower
 from webspool.ledger.reading import Filters
@@ -44,7 +44,7 @@ def test_a_ledger_that_does_not_exist_reads_as_empty_and_stays_absent(bare: Furn
     before = bare.files()
     assert reading.status(bare.config)["jobs"] == {state.value: 0 for state in State}
     assert any("no ledger yet" in reason for reason in reading.status(bare.config)["degraded"])
-    for page in (reading.jobs, reading.deliveries, reading.refusals, reading.failures):
+    for page in (reading.jobs, reading.deliveries, reading.refusals, failing.failures):
         assert page(bare.config, Filters()) == []
     with pytest.raises(NotFound):
         reading.job(bare.config, "j_1")
@@ -318,13 +318,13 @@ def test_failures_are_grouped_by_task_and_first_line(house: Furnished) -> None:
     house.dead("KeyError: 'x'", task="audit")
     house.spool()
     retrying = house.run(failed("ValueError: no"))
-    first, second = reading.failures(house.config, Filters())
+    first, second = failing.failures(house.config, Filters())
     assert (first["task"], first["error"]) == ("deploy", "ValueError: no")
     assert (first["jobs"], first["dead"], first["retrying"]) == (3, 2, 1)
     assert first["example"] in (last, retrying)
     assert first["first_at"] <= first["last_at"]
     assert (second["task"], second["jobs"]) == ("audit", 1)
-    assert reading.failures(house.config, Filters(task="audit")) == [second]
+    assert failing.failures(house.config, Filters(task="audit")) == [second]
 
 
 # ── following ───────────────────────────────────────────────────────────────────────────────────────────────────

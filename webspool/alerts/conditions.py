@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from webspool.ledger.tallies import Tally, is_silent, usual_pause
 
@@ -88,7 +89,13 @@ def _failing(found: Facts) -> Iterator[Alert]:
         if name.startswith("task:") and rate is not None and rate > FAILURE_RATE and tally.ended >= ENOUGH_ATTEMPTS:
             task = name.removeprefix("task:")
             sentence = f"{rate:.0%} of {tally.ended} attempts of {task} failed in the last 15 minutes."
-            yield Alert(f"failing:{task}", sentence, found.now, "failures", f"webspool failures --task {task}")
+            yield Alert(
+                f"failing:{task}",
+                sentence,
+                found.now,
+                f"failures?task={quote(task)}",
+                f"webspool failures --task {task}",
+            )
 
 
 def _refused(found: Facts) -> Iterator[Alert]:
@@ -103,7 +110,7 @@ def _refused(found: Facts) -> Iterator[Alert]:
                 "accepted in the last day: was its secret changed?"
             )
             command = f"webspool deliveries --refused --source {source}"
-            yield Alert(f"refused:{source}", sentence, found.now, f"deliveries?refused=1&source={source}", command)
+            yield Alert(f"refused:{source}", sentence, found.now, f"refusals?source={quote(source)}", command)
 
 
 def _silent(found: Facts) -> Iterator[Alert]:
@@ -115,7 +122,7 @@ def _silent(found: Facts) -> Iterator[Alert]:
             silent = _spoken(found.now - last_at)
             sentence = f"Nothing has come from {source} since {silent}; usually it sends every {_spoken(usual)}."
             command = f"webspool deliveries --source {source}"
-            yield Alert(f"silent:{source}", sentence, last_at, f"deliveries?source={source}", command)
+            yield Alert(f"silent:{source}", sentence, last_at, f"deliveries?source={quote(source)}", command)
 
 
 def _spoken(seconds: float) -> str:

@@ -25,7 +25,7 @@ from webspool.cli.filters import (
 from webspool.cli.printing import Column, moment
 from webspool.config import Config
 from webspool.errors import LedgerUnavailable
-from webspool.ledger import reading
+from webspool.ledger import failing, reading
 from webspool.ledger.client import PATIENCE_SECONDS
 from webspool.ledger.following import Follower
 from webspool.ledger.inbox import KeeperGone
@@ -73,6 +73,7 @@ FAILURE_COLUMNS = (
     Column("FIRST", lambda group: moment(group["first_at"])),
     Column("LAST", lambda group: moment(group["last_at"])),
     Column("EXAMPLE", lambda group: group["example"]),
+    Column("PLACE", lambda group: group["place"]),
     Column("ERROR", lambda group: group["error"]),
 )
 
@@ -159,10 +160,10 @@ def _list(
 @filtered("task", "source", "type", "since", "until", "error")
 @as_json
 def failures(json_wanted: bool, **given: Any) -> None:
-    """What goes wrong: jobs that are dead or try again, by task and the first line of their error."""
+    """What goes wrong: jobs that are dead or try again, by task, exception and place."""
     config = chosen_config()
     _say_when_there_is_no_ledger(config)
-    found = reading.failures(config, filters_of(given))
+    found = failing.failures(config, filters_of(given))
     if json_wanted:
         printing.write_json_list(found)
     elif found:

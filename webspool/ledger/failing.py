@@ -12,13 +12,13 @@ from typing import Any
 from webspool.config import Config
 from webspool.ledger.paging import Filters, narrowed
 from webspool.ledger.reader import STATEMENTS, Reader, read, rfc3339
-from webspool.ledger.reading import SPENT, first_line
 from webspool.records import State
 
 ERRORS_AT_MOST = 5_000
 PLACED_AT_MOST = 200
+SPENT = re.compile(r"^\d+ of \d+ attempts spent: ")
 VARYING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"")
-KIND = re.compile(r"([A-Za-z_][\w.]{0,100})(?::|$)")
+EXCEPTION = re.compile(r"([A-Za-z_][\w.]{0,100})(?::|$)")
 FRAME = re.compile(r'^\s*File "([^"\n]+)", line (\d+), in (\S+)', re.MULTILINE)
 NOT_THEIRS = ("/site-packages/", "/dist-packages/", "/lib/python", "<frozen")
 
@@ -28,8 +28,8 @@ class Group:
     """Jobs that fail alike. Times are Unix seconds; `errors` are all the texts that were put together."""
 
     task: str
-    kind: str
-    message: str
+    exception: str
+    error: str
     example: str
     first_at: float
     last_at: float
@@ -47,7 +47,7 @@ class Group:
     @property
     def alike(self) -> tuple[str, str, str]:
         """What those of the group have in common."""
-        return self.task, self.kind, self.place or pattern(self.message)
+        return self.task, self.exception, self.place or pattern(self.error)
 
     @property
     def retrying(self) -> int:
@@ -56,20 +56,25 @@ class Group:
     @property
     def messages(self) -> int:
         """How many different texts there are."""
-        return len({_plain(error) for error in self.errors})
+        return len({first_line(error) for error in self.errors})
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("key", "task", "kind", "message", "messages", "place", "jobs", "dead", "retrying", "example")
+        names = ("key", "task", "exception", "error", "messages", "place", "jobs", "dead", "retrying", "example")
         times = {"first_at": rfc3339(self.first_at), "last_at": rfc3339(self.last_at)}
         return {name: getattr(self, name) for name in names} | times
 
     def take(self, other: Group) -> None:
         """Put another group in with this one; the newest of both speaks for all."""
         if other.last_at > self.last_at:
-            self.message, self.example, self.last_at = other.message, other.example, other.last_at
+            self.error, self.example, self.last_at = other.error, other.example, other.last_at
         self.first_at = min(self.first_at, other.first_at)
         self.jobs, self.dead = self.jobs + other.jobs, self.dead + other.dead
         self.errors |= other.errors
+
+
+def failures(config: Config, filters: Filters) -> list[dict[str, Any]]:
+    """What fails, in groups, most jobs first; times as RFC 3339."""
+    return [each.as_dict() for each in groups(config, filters)]
 
 
 def groups(config: Config, filters: Filters) -> list[Group]:
@@ -97,9 +102,9 @@ def jobs_of(config: Config, group: Group, states: Sequence[State], filters: Filt
     return [row["id"] for row in read(config, lambda reader: reader.all("failing", where, **values))]
 
 
-def pattern(message: str) -> str:
+def pattern(error: str) -> str:
     """An error without what varies from job to job: numbers, addresses, what stands in quotes."""
-    return VARYING.sub("…", message)
+    return VARYING.sub("…", error)
 
 
 def _gathered(found: Iterable[Group]) -> list[Group]:
@@ -112,12 +117,12 @@ def _gathered(found: Iterable[Group]) -> list[Group]:
 
 
 def _group(row: dict[str, Any]) -> Group:
-    message = _plain(row["error"])
-    kind = KIND.match(message)
+    error = first_line(row["error"])
+    exception = EXCEPTION.match(error)
     return Group(
         row["task"],
-        kind[1] if kind else "",
-        message,
+        exception[1] if exception else "",
+        error,
         row["example"],
         row["first_at"],
         row["last_at"],
@@ -127,8 +132,9 @@ def _group(row: dict[str, Any]) -> Group:
     )
 
 
-def _plain(error: str) -> str:
-    return first_line(SPENT.sub("", error))
+def first_line(error: str) -> str:
+    """The first line of an error, without what was put before it."""
+    return next(iter(SPENT.sub("", error).strip().splitlines()), "")
 
 
 def _place(reader: Reader, job: str) -> str | None:

@@ -1,4 +1,4 @@
-"""What is read from the ledger: jobs, deliveries, refusals, failures. Times come out as RFC 3339, durations in seconds.
+"""What is read from the ledger: jobs, deliveries, refusals. Times come out as RFC 3339, durations in seconds.
 
 Lists are newest first, a page at a time: `Filters.limit` of them, after the one whose `seq` is `Filters.after`.
 """
@@ -6,7 +6,6 @@ Lists are newest first, a page at a time: `Filters.limit` of them, after the one
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -30,8 +29,6 @@ from webspool.ledger.standing import (
 from webspool.sealing import Keyring
 
 Found = dict[str, Any]
-
-SPENT = re.compile(r"^\d+ of \d+ attempts spent: ")
 
 
 Page = Callable[[Config, Filters], list[Found]]
@@ -182,36 +179,6 @@ def _body_of_file(path: Path) -> bytes | None:
         return None
 
 
-# ── failures ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def failures(config: Config, filters: Filters) -> list[Found]:
-    """What goes wrong, most jobs first: by task and first line of the error, the dead and those that try again."""
-    statement = "failures_with_delivery" if filters.of_deliveries else "failures"
-    fragments = narrowed("job", filters)
-    where = "".join(f" AND {fragment}" for fragment in fragments) + _space(STATEMENTS["failure_order"])
-    rows = read(config, lambda reader: reader.all(statement, where, **filters.values()))
-    groups: dict[tuple[str, str], Found] = {}
-    for row in rows:
-        _add_failure(groups, row)
-    return [_timed(group) for group in sorted(groups.values(), key=lambda group: (-group["jobs"], group["task"]))]
-
-
-def _add_failure(groups: dict[tuple[str, str], Found], row: Found) -> None:
-    error = first_line(SPENT.sub("", row["error"]))
-    fresh = row | {"error": error, "jobs": 0, "dead": 0, "retrying": 0}
-    group = groups.setdefault((row["task"], error), fresh)
-    group["jobs"] += row["jobs"]
-    group["dead" if row["dead"] else "retrying"] += row["jobs"]
-    group["first_at"] = min(group["first_at"], row["first_at"])
-    group["last_at"] = max(group["last_at"], row["last_at"])
-    group["example"] = max(group["example"], row["example"])
-
-
-def first_line(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "")
-
-
 # ── statements ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -244,8 +211,6 @@ __all__ = [
     "delivery",
     "every",
     "exists",
-    "failures",
-    "first_line",
     "happenings",
     "job",
     "job_ids",

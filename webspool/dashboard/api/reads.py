@@ -14,7 +14,7 @@ from webspool.dashboard.deliveries import OF_DELIVERIES, OF_REFUSALS
 from webspool.dashboard.failures import NAMES as OF_FAILURES
 from webspool.dashboard.house import config
 from webspool.errors import NotFound
-from webspool.ledger import reading, searching
+from webspool.ledger import failing, reading, searching
 
 LONGEST_NUMBER = 12
 PAGE = ("after", "limit")
@@ -60,7 +60,7 @@ def job_output(job_id: str) -> Response:
 @blueprint.get("/failures")
 @takes(*OF_FAILURES)
 def failures() -> Response:
-    return answered({"failures": reading.failures(config(), sound(asked(OF_FAILURES)).filters)})
+    return answered({"failures": failing.failures(config(), sound(asked(OF_FAILURES)).filters)})
 
 
 # ── webhooks ────────────────────────────────────────────────────────────────────────────────────────────────────
