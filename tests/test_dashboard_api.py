@@ -405,6 +405,9 @@ def test_deliveries_that_fit_are_replayed_once_confirmed(visited: Visited, progr
         {"filter": "dead"},
         {"filter": {"stat": "dead"}},
         {"filter": {"state": ""}},
+        {"filter": {"state": []}},
+        {"filter": {"state": "dead", "task": " "}},
+        {"filter": {"state": "dead", "error": ""}},
         {"filter": {"state": ["dead", 1]}},
         {"filter": {"task": ["a"]}},
         {"filter": {"state": "dead"}, "confirm": "3"},
@@ -419,7 +422,9 @@ def test_a_question_that_makes_no_sense_is_refused_and_nothing_is_done(asking: P
     assert asking.problem("post", "/jobs/retry", json=body)["cause"] in ("bad_field", "bad_filter")
 
 
-@pytest.mark.parametrize("body", [b"{", b'{"ids": NaN}', b"[" * 100_000, b'"ids"', b"\xff", b"null"])
+@pytest.mark.parametrize(
+    "body", [b"{", b'{"ids": NaN}', b"[" * 100_000, b'"ids"', b"\xff", b"null", b'{"ids": ["\\ud800"]}']
+)
 def test_a_body_that_is_no_json_object_is_refused(asking: Program, body: bytes) -> None:
     """Whatever it is; and one that is not sent as JSON."""
     program = asking

@@ -12,7 +12,6 @@ from flask import Blueprint, Response, current_app, g, request
 from werkzeug.datastructures import MultiDict
 
 from webspool.dashboard.asked import Asked, filters_in
-from webspool.errors import NotFound
 from webspool.ledger.searching import Search
 
 blueprint = Blueprint("api", __name__, url_prefix="/api")
@@ -102,6 +101,7 @@ def _body(known: Sequence[str]) -> dict[str, Any]:
         raise Refused(415, "unsupported_media_type", f"send JSON: Content-Type: {JSON}")
     try:
         found = json.loads(data, parse_constant=_no_number)
+        json.dumps(found, ensure_ascii=False).encode()  # half a letter ("\ud800") has no UTF-8: no database holds it
     except (ValueError, RecursionError) as fault:
         raise Refused(400, "unparsable_body", f"the body is no JSON: {fault}") from None
     if not isinstance(found, dict):
@@ -192,8 +192,8 @@ def filter_given(names: tuple[str, ...]) -> Asked:
     fields = MultiDict[str, str]()
     for name, value in found.items():
         values = value if name in REPEATED and isinstance(value, list) else [value]
-        if not all(isinstance(each, str) for each in values):
-            raise Refused(400, "bad_filter", f"{name} is a text", faults={name: f"{name} is a text"})
+        if not values or not all(isinstance(each, str) and each.strip() for each in values):
+            raise Refused(400, "bad_filter", f"{name} is no text", faults={name: f"{name} is no text"})
         fields.setlist(name, values)
     query = sound(filters_in(fields, names))
     if not query.narrowed:
@@ -206,7 +206,3 @@ def either_ids_or_filter() -> bool:
     if ("ids" in given()) == ("filter" in given()):
         raise bad_field("ids", "or filter is to be given, one of the two")
     return "ids" in given()
-
-
-def missing(kind: str, id: str) -> NotFound:
-    return NotFound(kind=kind, id=id)
