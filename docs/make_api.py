@@ -95,6 +95,7 @@ ATTEMPT = {
     "output_bytes": WHOLE,
     "output_cut": YES,
     "process": TEXT,
+    "pid": or_null(WHOLE),
 }
 DELIVERY = {
     "seq": WHOLE,
