@@ -74,6 +74,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[apsw.Connection
     path = tmp_path_factory.mktemp("plans") / "ledger.db"
     Database(path).close()
     connection = apsw.Connection(str(path))
+    connection.create_scalar_function("likeness", str, 1, deterministic=True)
     yield connection
     connection.close()
 

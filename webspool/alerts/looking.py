@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from webspool.alerts.conditions import Facts
 from webspool.config import Config
-from webspool.ledger import failing, figures, reading, standing, tallies
+from webspool.ledger import figures, reading, standing, tallies
+from webspool.ledger.likeness import first_line
 from webspool.ledger.reading import Filters
 from webspool.ledger.tallies import MINUTE, RANGES, Range
 from webspool.records import State
@@ -44,4 +45,4 @@ def look(config: Config, now: float, *, known_dead: Mapping[str, int] | None) ->
 def _last_error(config: Config, task: str) -> str:
     """The first line of what the newest dead job of the task says."""
     found = reading.jobs(config, Filters(states=(State.DEAD,), task=task, limit=1))
-    return failing.first_line(found[0]["error"] or "") if found else ""
+    return first_line(found[0]["error"] or "") if found else ""

@@ -1,4 +1,4 @@
-"""What goes wrong, by task, exception and place: failing jobs that fail alike, with all the errors put together."""
+"""What goes wrong, by task, exception and place: failing jobs that fail alike."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webspool.config import Config
+from webspool.ledger.likeness import exception_of, first_line
 from webspool.ledger.paging import Filters, narrowed
 from webspool.ledger.reader import STATEMENTS, Reader, read, rfc3339
 from webspool.records import State
 
-ERRORS_AT_MOST = 5_000
+GROUPS_AT_MOST = 2_000
 PLACED_AT_MOST = 200
-SPENT = re.compile(r"^\d+ of \d+ attempts spent: ")
-VARYING = re.compile(r"0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}\b|\d+|'[^']{0,200}'|\"[^\"]{0,200}\"")
-EXCEPTION = re.compile(r"([A-Za-z_][\w.]{0,100})(?::|$)")
 FRAME = re.compile(r'^\s*File "([^"\n]+)", line (\d+), in (\S+)', re.MULTILINE)
 NOT_THEIRS = ("/site-packages/", "/dist-packages/", "/lib/python", "<frozen")
 
 
 @dataclass
 class Group:
-    """Jobs that fail alike. Times are Unix seconds; `errors` are all the texts that were put together."""
+    """Jobs that fail alike. Times are Unix seconds; `error` is what the `example`, the newest of them, says.
+
+    `messages` counts the different errors, `likenesses` are what these have in common.
+    """
 
     task: str
     exception: str
@@ -33,35 +34,26 @@ class Group:
     example: str
     first_at: float
     last_at: float
-    jobs: int = 0
-    dead: int = 0
+    jobs: int
+    dead: int
+    messages: int
+    likenesses: set[str] = field(default_factory=set)
     place: str | None = None
-    errors: set[str] = field(default_factory=set)
-
-    @property
-    def key(self) -> str:
-        """Names the group in an address, as long as it fails at the same place."""
-        told = "\0".join(map(str, self.alike))
-        return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     @property
     def alike(self) -> tuple[str, str, str]:
         """What those of the group have in common."""
-        return self.task, self.exception, self.place or pattern(self.error)
+        return self.task, self.exception, self.place or min(self.likenesses)
 
     @property
-    def retrying(self) -> int:
-        return self.jobs - self.dead
-
-    @property
-    def messages(self) -> int:
-        """How many different texts there are."""
-        return len({first_line(error) for error in self.errors})
+    def key(self) -> str:
+        """Names the group in an address, as long as it fails at the same place."""
+        return hashlib.sha256("\0".join(self.alike).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def as_dict(self) -> dict[str, Any]:
-        names = ("key", "task", "exception", "error", "messages", "place", "jobs", "dead", "retrying", "example")
+        names = ("key", "task", "exception", "error", "messages", "place", "jobs", "dead", "example")
         times = {"first_at": rfc3339(self.first_at), "last_at": rfc3339(self.last_at)}
-        return {name: getattr(self, name) for name in names} | times
+        return {name: getattr(self, name) for name in names} | {"retrying": self.jobs - self.dead} | times
 
     def take(self, other: Group) -> None:
         """Put another group in with this one; the newest of both speaks for all."""
@@ -69,7 +61,8 @@ class Group:
             self.error, self.example, self.last_at = other.error, other.example, other.last_at
         self.first_at = min(self.first_at, other.first_at)
         self.jobs, self.dead = self.jobs + other.jobs, self.dead + other.dead
-        self.errors |= other.errors
+        self.messages += other.messages
+        self.likenesses |= other.likenesses
 
 
 def failures(config: Config, filters: Filters) -> list[dict[str, Any]]:
@@ -78,16 +71,15 @@ def failures(config: Config, filters: Filters) -> list[dict[str, Any]]:
 
 
 def groups(config: Config, filters: Filters) -> list[Group]:
-    """What fails, most jobs first. Of very many different errors those that most jobs have are looked at."""
+    """What fails, most jobs first; of those that fail in very many ways, the ways that most jobs fail in."""
     statement = "failures_with_delivery" if filters.of_deliveries else "failures"
     where = "".join(f" AND {fragment}" for fragment in narrowed("job", filters))
-    where += " " + STATEMENTS["failure_order"] + " " + STATEMENTS["failure_most"]
+    where += " " + STATEMENTS["failure_groups"]
 
     def work(reader: Reader) -> list[Group]:
-        rows = reader.all(statement, where, **filters.values(), most=ERRORS_AT_MOST)
-        found = sorted(_gathered(map(_group, rows)), key=lambda each: -each.jobs)
+        found = [_group(row) for row in reader.all(statement, where, **filters.values(), most=GROUPS_AT_MOST)]
         for group in found[:PLACED_AT_MOST]:
-            group.place = _place(reader, group.example)
+            _look_at_example(reader, group)
         return sorted(_gathered(found), key=lambda each: (-each.jobs, each.task))
 
     return read(config, work)
@@ -95,16 +87,11 @@ def groups(config: Config, filters: Filters) -> list[Group]:
 
 def jobs_of(config: Config, group: Group, states: Sequence[State], filters: Filters) -> list[str]:
     """The ids of a group's jobs that are in one of these states and fit the filters, oldest first; at most
-    `filters.limit`. Only errors of exactly the group's count: what fails otherwise is left alone."""
+    `filters.limit`. What fails otherwise is left alone, also when its error contains the group's."""
     given = Filters(states=states, task=group.task, source=filters.source, since=filters.since, until=filters.until)
     where = "".join(f" AND {fragment}" for fragment in narrowed("job", given)) + " " + STATEMENTS["failing_order"]
-    values = given.values() | {"errors": json.dumps(sorted(group.errors)), "limit": filters.limit}
+    values = given.values() | {"alike": json.dumps(sorted(group.likenesses)), "limit": filters.limit}
     return [row["id"] for row in read(config, lambda reader: reader.all("failing", where, **values))]
-
-
-def pattern(error: str) -> str:
-    """An error without what varies from job to job: numbers, addresses, what stands in quotes."""
-    return VARYING.sub("…", error)
 
 
 def _gathered(found: Iterable[Group]) -> list[Group]:
@@ -117,32 +104,17 @@ def _gathered(found: Iterable[Group]) -> list[Group]:
 
 
 def _group(row: dict[str, Any]) -> Group:
-    error = first_line(row["error"])
-    exception = EXCEPTION.match(error)
-    return Group(
-        row["task"],
-        exception[1] if exception else "",
-        error,
-        row["example"],
-        row["first_at"],
-        row["last_at"],
-        row["jobs"],
-        row["jobs"] if row["dead"] else 0,
-        errors={row["error"]},
-    )
+    error = first_line(row.pop("error"))
+    return Group(exception=exception_of(error), error=error, likenesses={row.pop("alike")}, **row)
 
 
-def first_line(error: str) -> str:
-    """The first line of an error, without what was put before it."""
-    return next(iter(SPENT.sub("", error).strip().splitlines()), "")
-
-
-def _place(reader: Reader, job: str) -> str | None:
-    """Where in the user's code the job's last traceback ends: file, line and function."""
-    row = reader.one("last_traceback", job=job)
+def _look_at_example(reader: Reader, group: Group) -> None:
+    """What the newest says, and where in the user's code its last traceback ends: file, line and function."""
+    if job := reader.one("error_of_job", id=group.example):
+        group.error = first_line(job["error"])
+    row = reader.one("last_traceback", job=group.example)
     frames = FRAME.findall(row["traceback"]) if row else []
     theirs = [frame for frame in frames if not any(part in frame[0] for part in NOT_THEIRS)]
-    if not frames:
-        return None
-    path, line, function = (theirs or frames)[-1]
-    return f"{path.rsplit('/', 1)[-1]}:{line} {function}"
+    if frames:
+        path, line, function = (theirs or frames)[-1]
+        group.place = f"{path.rsplit('/', 1)[-1]}:{line} {function}"

@@ -12,6 +12,7 @@ import apsw
 from webspool.config import Config
 from webspool.errors import LedgerOutdated, LedgerRefused
 from webspool.ledger.database import migrations, read_statements, refuse_old_sqlite
+from webspool.ledger.likeness import likeness
 from webspool.ledger.resting import read_file
 
 T = TypeVar("T")
@@ -25,6 +26,7 @@ class Reader:
     def __init__(self, connection: apsw.Connection, bodies: Path) -> None:
         self._connection, self._bodies = connection, bodies
         connection.create_scalar_function("body_holds", self._body_holds, 2)
+        connection.create_scalar_function("likeness", likeness, 1, deterministic=True)
 
     def all(self, name: str, where: str = "", /, **values: Any) -> list[dict[str, Any]]:
         """The rows of a named statement, followed by `where` (text made of named fragments only)."""

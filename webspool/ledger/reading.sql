@@ -274,23 +274,32 @@ SELECT max(seq) AS seq FROM refusal
 SELECT headers, body, 0 AS body_file FROM refusal WHERE id = :id
 
 -- name: failures
-SELECT job.task, job.error, job.state = 'dead' AS dead, count(*) AS jobs,
-       min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
-       max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at,
-       max(job.id) AS example
-FROM job INDEXED BY job_with_error
-WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
+SELECT task, likeness(error) AS alike, sum(jobs) AS jobs, sum(dead) AS dead, min(first_at) AS first_at,
+       max(last_at) AS last_at, max(example) AS example, error, count(DISTINCT CASE
+           WHEN error GLOB '[0-9]* of [0-9]* attempts spent: *' THEN substr(error, instr(error, 'spent: ') + 7)
+           ELSE error END) AS messages
+FROM (
+    SELECT job.task, job.error, count(*) AS jobs, sum(job.state = 'dead') AS dead,
+           min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
+           max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at, max(job.id) AS example
+    FROM job INDEXED BY job_with_error
+    WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
 
 -- name: failures_with_delivery
-SELECT job.task, job.error, job.state = 'dead' AS dead, count(*) AS jobs,
-       min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
-       max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at,
-       max(job.id) AS example
-FROM job INDEXED BY job_with_error LEFT JOIN delivery ON delivery.id = job.delivery
-WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
+SELECT task, likeness(error) AS alike, sum(jobs) AS jobs, sum(dead) AS dead, min(first_at) AS first_at,
+       max(last_at) AS last_at, max(example) AS example, error, count(DISTINCT CASE
+           WHEN error GLOB '[0-9]* of [0-9]* attempts spent: *' THEN substr(error, instr(error, 'spent: ') + 7)
+           ELSE error END) AS messages
+FROM (
+    SELECT job.task, job.error, count(*) AS jobs, sum(job.state = 'dead') AS dead,
+           min(coalesce(job.finished_at, job.started_at, job.created_at)) AS first_at,
+           max(coalesce(job.finished_at, job.started_at, job.created_at)) AS last_at, max(job.id) AS example
+    FROM job INDEXED BY job_with_error LEFT JOIN delivery ON delivery.id = job.delivery
+    WHERE job.error IS NOT NULL AND job.state NOT IN ('succeeded', 'cancelled')
 
--- name: failure_order
- GROUP BY job.task, job.error, dead
+-- name: failure_groups
+ GROUP BY job.task, job.error)
+GROUP BY task, alike ORDER BY jobs DESC LIMIT :most
 
 -- name: newest
 SELECT (SELECT coalesce(max(seq), 0) FROM delivery) AS delivery, (SELECT coalesce(max(seq), 0) FROM refusal) AS refusal
@@ -404,15 +413,15 @@ SELECT min(id) AS id, count(*) AS number FROM (
 -- name: last_delivery
 SELECT id, event_type AS type, received_at, status FROM delivery WHERE seq = :seq
 
--- name: failure_most
- ORDER BY jobs DESC LIMIT :most
-
 -- name: failing
 SELECT job.id FROM job INDEXED BY job_with_error
-WHERE job.error IS NOT NULL AND job.error IN (SELECT value FROM json_each(:errors))
+WHERE job.error IS NOT NULL AND likeness(job.error) IN (SELECT value FROM json_each(:alike))
 
 -- name: failing_order
  ORDER BY job.seq LIMIT :limit
+
+-- name: error_of_job
+SELECT error FROM job WHERE id = :id
 
 -- name: last_traceback
 SELECT substr(traceback, -8000) AS traceback FROM attempt WHERE job = :job AND traceback IS NOT NULL
