@@ -183,6 +183,16 @@ def test_output_comes_in_chunks_after_the_last_one_known(visited: Visited) -> No
     assert visitor.get(f"{path}?attempt=9").status_code == 404
 
 
+def test_what_holds_a_job_back_is_told_in_words(visited: Visited) -> None:
+    """With the page where it is steered."""
+    visited.call("act", {"verb": "pause", "actor": "anna", "names": ["task:deploy"]})
+    held, unknown = visited.spool("deploy"), visited.spool("gone")
+    visitor = visited.operator()
+    assert re.search(r"The task deploy is paused\. <a href=\"/dashboard/tasks\">", visitor.page(f"/jobs/{held}"))
+    assert "The running code does not know the task gone." in visitor.page(f"/jobs/{unknown}")
+    assert re.search(r'<a href="/dashboard/tasks">task:deploy is paused by anna', visitor.page("/"))
+
+
 # ── actions ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -15,6 +15,7 @@ from webspool.dashboard import output
 from webspool.dashboard.asked import asked
 from webspool.dashboard.house import config, house, visitor
 from webspool.dashboard.showing import seconds_of
+from webspool.dashboard.words import later, say
 from webspool.disk import folders_of, free
 from webspool.errors import NotFound
 from webspool.ledger import reading, searching, tallies
@@ -122,6 +123,7 @@ def job(job_id: str) -> str:
         line=timeline(found),
         finished=found["state"] in FINISHED,
         may=_may(found["state"]),
+        held=held_by(found["blocked_on"]),
         delivery=_delivery_of(found),
         copies=reading.copies(config(), job_id),
         copy_url=url_for("anew.page", job_id=job_id) if visitor().may_act else None,
@@ -133,6 +135,25 @@ def _may(state: str) -> set[str]:
     verbs = {"retry"} if state in (State.DEAD, State.CANCELLED, State.SCHEDULED) else set()
     verbs |= {"cancel"} if state in (*WAITING, State.RUNNING) else set()
     return verbs | ({"discard"} if state in WAITING else set())
+
+
+HELD = (
+    ("pause:all", later("Everything is paused."), "standing.processes"),
+    ("pause:task:", later("The task {name} is paused."), "standing.tasks"),
+    ("pause:source:", later("The source {name} is paused."), "standing.sources"),
+    ("limit:task:", later("As many jobs of {name} run as may run at once."), "standing.processes"),
+    ("limit:key:", later("Another job with the same key runs: {name}."), "standing.processes"),
+    ("unknown:", later("The running code does not know the task {name}."), "standing.tasks"),
+)
+"""What holds a job back, and the page where that is seen and steered."""
+
+
+def held_by(blocked_on: str | None) -> dict[str, str] | None:
+    """What a job is blocked on, in words, and where to look."""
+    for prefix, text, endpoint in HELD:
+        if blocked_on and blocked_on.startswith(prefix):
+            return {"text": say(text, name=blocked_on.removeprefix(prefix)), "page": url_for(endpoint)}
+    return {"text": say("Blocked on {what}", what=blocked_on), "page": ""} if blocked_on else None
 
 
 def _delivery_of(found: dict[str, Any]) -> dict[str, Any] | None:
