@@ -198,6 +198,7 @@ def test_processes_tell_what_runs_where_and_since(visited: Visited) -> None:
     assert re.search(r"and \d claimed behind it", page)
     assert re.search(rf"Spooler</td><td class=\"number\">{visited.me.pid}</td>.*?busy", page)
     assert f'href="/dashboard/jobs/{job}"' in page
+    assert re.search(r"Master</td>.*?<td class=\"number\">\d+(\.\d)? MiB</td>", page)
     assert re.search(r"Keeper</td><td class=\"number\">–</td><td><span class=\"state down\"", page)
 
 
@@ -212,8 +213,9 @@ def test_every_action_is_told_with_who_did_what_to_what(visited: Visited) -> Non
     visitor.post("/jobs/act", {"verb": "discard", "id": dead, "reason": "of no use"})
     visitor.post("/replay", {"id": delivery})
     visitor.post("/pause", {"verb": "pause", "name": "source:github"})
-    visitor.post("/run", {"task": "deploy", "payload": "{}"})
+    ran = visitor.post("/run", {"task": "deploy", "payload": "{}"}).location.rpartition("/")[2]
     page = visitor.page("/audit")
+    assert [len(rows(visitor.page(f"/audit?text={job}"))) for job in (ran, dead, "j_nobody")] == [1, 2, 0]
     told = re.findall(r'<td class="name">([^<]+)</td><td class="muted">([^<]+)</td><td>([^<]+)</td>', page)
     verbs = ["ran", "paused", "replayed", "discarded", "retried"]
     assert told[:5] == [("dashboard:operator", "127.0.0.1", verb) for verb in verbs]

@@ -122,6 +122,12 @@ def is_running(pid: int, start: int) -> bool:
     return bool(fields) and int(fields[19]) == start and fields[0] not in "ZX"
 
 
+def resident_bytes(pid: int) -> int | None:
+    """The memory that the process holds, what it shares included; None when it is gone, or the system does not tell."""
+    fields = _stat(pid)
+    return int(fields[21]) * os.sysconf("SC_PAGE_SIZE") if fields else None
+
+
 @cache
 def _has_proc() -> bool:
     return PROC.joinpath("self").exists()

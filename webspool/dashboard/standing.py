@@ -18,7 +18,7 @@ from webspool.dashboard.sentences import retell
 from webspool.dashboard.words import later, say
 from webspool.errors import ConfigurationError, NotFound
 from webspool.ledger import reading, searching, surveys
-from webspool.processes import entered
+from webspool.processes import entered, resident_bytes
 from webspool.receive import Reply
 from webspool.routing import When, several
 from webspool.sample import sample
@@ -199,6 +199,7 @@ def processes() -> str:
         status=reading.status(config()),
         settings=config(),
         here=os.getpid(),
+        memory=resident_bytes,
     )
 
 

@@ -404,7 +404,7 @@ GROUP BY name
 SELECT id, verb, arguments, answer, actor, at FROM (
     SELECT * FROM action WHERE id >= :bound AND id < :before ORDER BY id DESC LIMIT :window)
 WHERE (:actor IS NULL OR instr(lower(actor), lower(:actor))) AND (:verb IS NULL OR verb = :verb)
-AND (:text IS NULL OR instr(arguments, :text)) ORDER BY id DESC LIMIT :limit
+AND (:text IS NULL OR instr(arguments, :text) OR instr(answer, :text)) ORDER BY id DESC LIMIT :limit
 
 -- name: action_at_the_end
 SELECT min(id) AS id, count(*) AS number FROM (

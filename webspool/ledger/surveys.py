@@ -192,7 +192,8 @@ def actions(
     since: float | None = None,
     until: float | None = None,
 ) -> Actions:
-    """What operators did. `actor` is looked for in who did it, `text` in what it was done to; times in Unix seconds."""
+    """What operators did. `actor` is looked for in who did it, `text` in what it was done to or
+    came to; times in Unix seconds."""
     end = min(filter(None, (before, None if until is None else _bound(until))), default=LAST)
     span = {"bound": FIRST if since is None else _bound(since), "before": end, "window": WINDOW}
 
