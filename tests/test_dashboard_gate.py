@@ -16,7 +16,7 @@ from webspool.dashboard import gate
 from webspool.dashboard.gate import Sessions
 from webspool.errors import ConfigurationError
 from webspool.ledger import accounts
-from webspool.ledger.accounts import SESSION_SECONDS, TRIES_OF_ALL, TRIES_OF_ONE
+from webspool.ledger.accounts import SESSION_SECONDS, TRIES_OF_ADDRESS, TRIES_OF_ALL, TRIES_OF_ONE
 from webspool.live.server import Live
 from webspool.passwords import hashed
 
@@ -123,10 +123,27 @@ def test_tries_to_log_in_are_counted_and_held_up(visited: Visited) -> None:
     other = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
     assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 303
     for number in range(TRIES_OF_ALL):
-        visited.call("try_log_in", {"who": f"? {number}"})
+        visited.call("try_log_in", {"who": f"{number} operator", "address": f"{number}"})
     assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 429
     visited.query("UPDATE login_try SET since = since - 61")
     assert visitor.log_in().status_code == 303
+
+
+def test_whether_there_is_a_user_of_that_name_is_not_told_by_the_waits(visited: Visited) -> None:
+    """Known names and others wait alike, and one address does not use up what is left for everybody."""
+
+    def tried(name: str, address: str) -> list[int]:
+        form, base = {"name": name, "password": "no"}, {"REMOTE_ADDR": address}
+        visitor = visited.visitor()
+        return [visitor.post("/login", form, environ_base=base).status_code for _ in range(TRIES_OF_ONE + 1)]
+
+    assert tried("operator", "192.0.2.1") == tried("nobody", "192.0.2.2") == [401] * TRIES_OF_ONE + [429]
+    for address, after in (("192.0.2.3", "operator"), ("192.0.2.4", "nobody")):
+        statuses = [status for name in ("a", "b", "c") for status in tried(name, address)]
+        assert statuses.count(401) == TRIES_OF_ADDRESS
+        assert tried(after, address)[0] == 429
+    other = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
+    assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 303
 
 
 def test_behind_a_trusted_proxy_tries_are_counted_by_the_address_that_it_tells(

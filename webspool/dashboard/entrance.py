@@ -100,8 +100,9 @@ def enter() -> Response | AnyResponse:
     password = request.form.get("password", "")
     user = accounts.user(config(), name) if len(name) <= LONGEST_NAME else None
     remote = client_address()
-    who = f"{user.name if user else '?'} {network_of(remote) if remote else ''}"
-    wait = call("try_log_in", who=who)["wait_seconds"]
+    address = network_of(remote) if remote else "unknown"
+    who = f"{address} {name[:LONGEST_NAME]}"
+    wait = call("try_log_in", who=who, address=address)["wait_seconds"]
     if wait:
         house().say("login_throttled", user=name[:LONGEST_NAME], remote=remote)
         page = _page(429, fault=later("Too many tries. Try again in {n} s."), n=wait)

@@ -22,6 +22,7 @@ SESSION_SECONDS = 7 * 86400.0
 SESSIONS_OF_A_USER = 20
 TRY_SECONDS = 60.0
 TRIES_OF_ONE = 5
+TRIES_OF_ADDRESS = 10
 TRIES_OF_ALL = 60
 EVERYBODY = "*"
 
@@ -30,14 +31,19 @@ EVERYBODY = "*"
 
 
 def try_log_in(tx: Transaction, operation: Operation) -> Answer:
-    """Count a try, or say how many seconds to wait (`wait_seconds`) before the next is looked at."""
-    who = operation.arguments["who"]
+    """Count a try, or say how many seconds to wait (`wait_seconds`) before the next is looked at.
+
+    `who` is a name at an address, whether or not there is such a user: else the waits would tell. `address` bounds
+    what one of them may try in all, so that nobody's guesses use up what is left for everybody.
+    """
+    given = operation.arguments
+    limits = {EVERYBODY: TRIES_OF_ALL, given["address"]: TRIES_OF_ADDRESS, given["who"]: TRIES_OF_ONE}
     tx.run("delete_old_login_tries", before=tx.now - TRY_SECONDS)
-    for name, most in ((EVERYBODY, TRIES_OF_ALL), (who, TRIES_OF_ONE)):
+    for name, most in limits.items():
         row = tx.one("login_tries", name=name)
         if row and row[0] >= most:
             return Answer({"wait_seconds": math.ceil(max(row[1] + TRY_SECONDS - tx.now, 1.0))})
-    for name in (EVERYBODY, who):
+    for name in limits:
         tx.run("count_login_try", name=name, now=tx.now)
     return Answer({"wait_seconds": 0})
 
