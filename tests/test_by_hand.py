@@ -16,6 +16,7 @@ from webspool.errors import ArgumentsDoNotFit
 from webspool.ledger import reading
 from webspool.operate import Operator
 from webspool.records import Ending, Outcome
+from webspool.sample import kind_of
 from webspool.task import Options, Task, registry, task
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +144,23 @@ def test_tasks_of_uwsgis_decorators_take_texts() -> None:
     assert (found.calling, found.arguments) == ("keywords", {"args": [1], "kwargs": {"a": 2}})
     with pytest.raises(ArgumentsDoNotFit):
         by_hand.order_of_json(registry.tasks["bare"], '{"duration": 5}', Options())
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"a": 1}', "application/json"),
+        (b" [1", "application/json"),
+        (b"3", "application/json"),
+        (b"a=1&b=%20x", "application/x-www-form-urlencoded"),
+        (b"plain = words", "text/plain; charset=utf-8"),
+        (b"", "text/plain; charset=utf-8"),
+        ("가".encode(), "text/plain; charset=utf-8"),
+    ],
+)
+def test_what_somebody_typed_has_the_kind_that_it_looks_like(body: bytes, kind: str) -> None:
+    """Broken JSON says that it is JSON, so that it is told."""
+    assert kind_of(body) == kind
 
 
 # ── webspool run ────────────────────────────────────────────────────────────────────────────────────────────────

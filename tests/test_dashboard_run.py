@@ -91,6 +91,7 @@ UNFIT: list[tuple[dict[str, str], dict[str, str]]] = [
     ({"arg.month": "5", "at": "soon"}, {"at": "'soon' is no time; write 2026-01-31T12:00:00Z"}),
     ({"arg.month": "5", "delay": "soon"}, {"delay": "'soon' is no length of time; write 90, 10m, 2h, 1d"}),
     ({"arg.month": "5", "delay": "5", "at": "2026-01-31"}, {"delay": "give at or delay, not both"}),
+    ({"arg.month": "5", "delay": "999999d"}, {"delay": "'999999d' is longer than a hundred years"}),
     ({"arg.month": "5", "priority": "high"}, {"priority": "'high' is no whole number"}),
     ({"arg.month": "5", "json": "{}"}, {"json": "give the fields or the JSON, not both"}),
     ({"json": '{"month": "5"}'}, {"json": "month: '5' is no whole number"}),

@@ -154,6 +154,16 @@ def test_a_test_webhook_passes_the_receiver_and_says_who_sent_it(visited: Visite
     assert [each["came_to"] for each in told] == ["accepted", "unparsable_body"]
 
 
+def test_a_test_webhook_shows_no_secret(visited: Visited) -> None:
+    """Also where the secret is a part of the address."""
+    visited.hooks.sources["keyed"] = Source("keyed", path="/in/<key>", verify="key", secrets=["literal:k3y-of-it"])
+    visitor = visited.operator()
+    answer = visitor.post("/sources/send", {"source": "keyed", "type": "", "body": "a=1"})
+    assert answer.status_code == 303, answer.text
+    for path in (answer.location.removeprefix("/dashboard"), "/audit", "/deliveries", "/sources"):
+        assert "k3y-of-it" not in visitor.page(path), path
+
+
 def test_what_cannot_be_signed_is_told(visited: Visited) -> None:
     """A source that holds a public key only."""
     visited.hooks.sources["keyed"] = Source("keyed", verify="discord", secrets=["literal:" + "a" * 64])

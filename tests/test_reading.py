@@ -140,6 +140,14 @@ def test_status_tells_who_lives(house: Furnished) -> None:
     assert any("keeper is down" in reason for reason in reading.status(house.config)["degraded"])
 
 
+@pytest.mark.parametrize(("due_at", "told"), [(1e15, "9999-12-31"), (-1e15, "0001-01-01"), (1.8e9, "2027-01-15")])
+def test_a_time_that_no_calendar_has_breaks_no_list(house: Furnished, due_at: float, told: str) -> None:
+    """A task may be spooled for any moment."""
+    house.spool(due_at=due_at)
+    (job,) = reading.jobs(house.config, Filters())
+    assert job["due_at"].startswith(told)
+
+
 def test_a_spooler_that_has_claimed_several_jobs_is_one_that_is_busy(house: Furnished) -> None:
     """The first of them is what it runs."""
     jobs = [house.spool() for _ in range(4)]

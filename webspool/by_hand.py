@@ -16,7 +16,7 @@ from webspool.errors import ArgumentsDoNotFit, UnparsableBody
 from webspool.moments import read_due, read_length
 from webspool.payloads import parse_json
 from webspool.routing import flat
-from webspool.sample import method_of
+from webspool.sample import kind_of, method_of
 from webspool.source import Source
 from webspool.task import Options, SpoolRequest, Task, bound, not_json
 
@@ -298,14 +298,6 @@ def webhook_of(source: Source, event_type: str | None, payload: bytes) -> dict[s
         "source": source.name,
         "method": method_of(source),
         "url": source.path,
-        "headers": [["Content-Type", _kind_of(payload)]],
+        "headers": [["Content-Type", kind_of(payload)]],
         "event_type": event_type,
     }
-
-
-def _kind_of(payload: bytes) -> str:
-    try:
-        parse_json(payload, "payload")
-    except UnparsableBody:
-        return "text/plain; charset=utf-8"
-    return "application/json"

@@ -6,6 +6,7 @@ import re
 import time
 from datetime import UTC, datetime
 
+LONGEST_SECONDS = 100 * 366 * 86400.0
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -28,7 +29,10 @@ def read_length(text: str) -> float:
     found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)([smhdw]?)", text.strip())
     if found is None:
         raise ValueError(f"{text!r} is no length of time; write 90, 10m, 2h, 1d")
-    return float(found[1]) * UNITS[found[2] or "s"]
+    seconds = float(found[1]) * UNITS[found[2] or "s"]
+    if seconds > LONGEST_SECONDS:
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return seconds
 
 
 def read_due(text: str) -> float:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from uuid import uuid4
 
 from webspool.config import Config
+from webspool.errors import UnparsableBody
+from webspool.payloads import parse_json
 from webspool.records import Headers, WebhookRequest
 from webspool.signatures import named, sign
 from webspool.source import Source
+
+JSON = "application/json"
+FORM = re.compile(rb"[\w.%+\-\[\]]+=[^\s{\"]*")
 
 
 def sample(
@@ -17,7 +23,7 @@ def sample(
     *,
     event_type: str | None = None,
     event_id: str | None = None,
-    content_type: str = "application/json",
+    content_type: str = JSON,
     secret: str | None = None,
     url: str | None = None,
 ) -> WebhookRequest:
@@ -38,3 +44,15 @@ def sample(
 def method_of(source: Source) -> str:
     """By which method a source is sent to."""
     return "POST" if "POST" in source.methods else source.methods[0]
+
+
+def kind_of(body: bytes) -> str:
+    """The Content-Type that a body which somebody typed would have: JSON (also where it is broken), a form, or text."""
+    text = body.strip()
+    if FORM.fullmatch(text):
+        return "application/x-www-form-urlencoded"
+    try:
+        parse_json(text, "body")
+    except UnparsableBody:
+        return JSON if text[:1] in (b"{", b"[") else "text/plain; charset=utf-8"
+    return JSON

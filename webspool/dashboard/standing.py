@@ -21,13 +21,13 @@ from webspool.ledger import reading, searching, surveys
 from webspool.processes import entered, resident_bytes
 from webspool.receive import Reply
 from webspool.routing import When, several
-from webspool.sample import sample
+from webspool.sample import kind_of, sample
 from webspool.source import Source
 from webspool.task import registry
 
 blueprint = Blueprint("standing", __name__)
 
-PLACE = re.compile(r"(\d{1,12}(?:\.\d{1,12})?):(\d{1,18})")
+PLACE = re.compile(r"(\d{1,16}(?:\.\d{1,9})?):(\d{1,18})")
 OF_SCHEDULED = ("task", "source")
 OF_ACTIONS = ("actor", "verb", "text", "since", "until")
 VERBS = {
@@ -64,7 +64,7 @@ def scheduled() -> Response:
         query=query,
         found=found[:limit],
         begun=after == (0.0, 0),
-        next=last and url_for("standing.scheduled", **query.query, later=f"{last['due']!r}:{last['seq']}"),
+        next=last and url_for("standing.scheduled", **query.query, later=f"{last['due']:.9f}:{last['seq']}"),
         number=reading.status(config())["jobs"]["scheduled"],
         tasks=[row["name"] for row in searching.tasks(config())],
         sources=_source_names(),
@@ -157,7 +157,7 @@ def sent(source: Source, body: bytes, event_type: str | None) -> tuple[Reply, st
 
     Raises ValueError or ConfigurationError: it cannot be signed.
     """
-    signed = sample(config(), source, body, event_type=event_type)
+    signed = sample(config(), source, body, event_type=event_type, content_type=kind_of(body))
     reply = house().receiver.receive(source, signed, actor())
     came_to = str(reply.payload.get("cause") or reply.payload.get("status") or reply.status)
     operator().note("send", source=source.name, delivery=reply.payload.get("delivery"), came_to=came_to)

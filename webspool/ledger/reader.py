@@ -119,7 +119,11 @@ def seconds(written: str) -> float:
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """A time in UTC with milliseconds."""
+    """A time in UTC with milliseconds; one that no calendar has (a job may be due in any year) is the last or first."""
     if seconds is None:
         return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    try:
+        told = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        told = (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
+    return told.isoformat(timespec="milliseconds").replace("+00:00", "Z")
