@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from tests.conditions import wait_until
 from tests.conftest import needs_uwsgi
@@ -22,6 +24,7 @@ from tests.visitors import Visited, visited
 from webspool import traces, tracing
 from webspool.config import load
 from webspool.records import Delivery, Headers
+from webspool.spans import Sender, Told
 from webspool.telemetry import unheard
 from webspool.traces import span_of, trace_of
 
@@ -109,6 +112,32 @@ def test_without_the_extra_what_is_missing_is_told(tmp_path: Path, monkeypatch: 
     ((name, facts),) = told
     assert name == "tracing_unavailable"
     assert "pip install 'webspool[otel]'" in facts["why"]
+
+
+def test_a_collector_that_is_away_is_told_once_and_in_no_tasks_output(caplog: pytest.LogCaptureFixture) -> None:
+    """A runner's log is what its task prints; a worker's and a spooler's are ours."""
+    lines: list[str] = []
+    for ours in (False, True):
+        told = Told(lambda name, **_: lines.append(name))
+        sender = Sender(told)
+        sender._inner = Away()
+        if ours:
+            told.hear("attempt_started", {"attempt": "a_1"})
+        for _ in range(3):
+            sender.export([])
+        assert lines == ["tracing_failed"] * ours
+    logging.getLogger(Away.__module__).warning("heard")
+    assert caplog.messages == ["heard"]
+
+
+class Away:
+    """An exporter that cannot reach its collector, and says so."""
+
+    __module__ = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+
+    def export(self, spans: object) -> SpanExportResult:
+        logging.getLogger(self.__module__).warning("Transient error")
+        return SpanExportResult.FAILURE
 
 
 # ── a collector ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -17,18 +17,23 @@ from typing import Any, TypeVar, cast
 from opentelemetry import context, trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from webspool.records import Order
 from webspool.task import current
+from webspool.telemetry import Say
 from webspool.traces import SAMPLED, Trace, read, span_of, trace_of
+from webspool.unlogged import listen_in, unlogged
+
+listen_in()
 
 RECEIVED = ("accepted", "held", "ignored")
 AGAIN = ("duplicate", "retried")
 OPEN_AT_MOST = 1000
+SEND_AFTER_MILLISECONDS = 1000.0  # uWSGI's processes end without a last word: what they have not sent by then is lost
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -53,10 +58,30 @@ class Names(RandomIdGenerator):
         return found
 
 
-class Told:
-    """Hears what happens in this process and tells it on. What becomes of it there is nobody's business here."""
+class Sender(SpanExporter):
+    """Sends to the collector. That it fails is told once, where the log is ours, and not in a task's output."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Told) -> None:
+        self._told, self._inner, self._failing = told, OTLPSpanExporter(), False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        with unlogged():
+            result = self._inner.export(spans)
+        failing = result is not SpanExportResult.SUCCESS
+        if failing and not self._failing:
+            self._told.tell_failure()
+        self._failing = failing
+        return result
+
+    def shutdown(self) -> None:
+        self._inner.shutdown()  # type: ignore[no-untyped-call]
+
+
+class Told:
+    """Hears what happens in this process and tells it on."""
+
+    def __init__(self, say: Say) -> None:
+        self._say, self._is_ours = say, False
         self._names = Names()
         self._here = threading.local()
         self._begun: dict[str, int] = {}
@@ -70,9 +95,14 @@ class Told:
             if self._made is None or self._made[0] != os.getpid():
                 named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: "webspool"}
                 provider = TracerProvider(resource=Resource.create(named), id_generator=self._names)
-                provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+                delay = None if os.environ.get("OTEL_BSP_SCHEDULE_DELAY") else SEND_AFTER_MILLISECONDS
+                provider.add_span_processor(BatchSpanProcessor(Sender(self), schedule_delay_millis=delay))
                 self._made = (os.getpid(), provider)
             return self._made[1]
+
+    def tell_failure(self) -> None:
+        if self._is_ours:
+            self._say("tracing_failed", why="the collector takes no spans; they are lost until it does")
 
     def timed(self, receive: F) -> F:
         """The way of a webhook, its begin noted for the span that is made of its end."""
@@ -92,6 +122,7 @@ class Told:
     def hear(self, happening: str, facts: Mapping[str, Any]) -> None:
         with suppress(Exception):
             kind, _, status = happening.partition("_")
+            self._is_ours = self._is_ours or happening != "job_spooled"  # which alone is told in a runner
             if kind == "delivery" and status in (*RECEIVED, *AGAIN):
                 self._received(status, facts)
             elif happening == "webhook_refused":
@@ -193,11 +224,12 @@ class Told:
             attributes["webspool.source"] = facts["source"]
         begun = began or vars(self._here).get("began") or time.time_ns()
         tracer = self.provider.get_tracer("webspool")
-        span = tracer.start_span(name, where, kind, attributes, links or [], start_time=begun)
-        vars(self._names.given).clear()
-        if error is not None:
-            span.set_status(Status(StatusCode.ERROR, error))
-        span.end()
+        with unlogged():
+            span = tracer.start_span(name, where, kind, attributes, links or [], start_time=begun)
+            vars(self._names.given).clear()
+            if error is not None:
+                span.set_status(Status(StatusCode.ERROR, error))
+            span.end()
 
 
 def _context(place: Trace) -> SpanContext:

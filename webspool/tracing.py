@@ -43,7 +43,7 @@ def begin(config: Config, say: Say) -> Spans | None:
     for name, value in config.environ.items():  # what stands in .env: OpenTelemetry reads the real environment
         if name.startswith(OURS):
             os.environ.setdefault(name, value)
-    told = spans.Told()
+    told = spans.Told(say)
     listen(told.hear)
     Switch.spans = told
     return told
