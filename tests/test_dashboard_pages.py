@@ -10,6 +10,9 @@ import pytest
 
 from tests.furnished import SUCCEEDED, failed
 from tests.visitors import Visited, visited
+from webspool.dashboard import deliveries
+from webspool.ledger import reading
+from webspool.ledger.reading import Filters
 from webspool.policy import Policy
 from webspool.records import State
 
@@ -278,3 +281,26 @@ def test_a_refusal_is_told_with_its_cause_and_accepted_after_all(visited: Visite
     assert visitor.told(visitor.post("/replay", {"id": refusal})) == "1 replayed, 2 jobs begun."
     spoilt = visited.refuse("payload_too_large")
     assert "before its body was read" in visitor.told(visitor.post("/replay", {"id": spoilt}))
+
+
+def test_all_webhooks_that_match_are_replayed_once_their_number_is_confirmed(
+    visited: Visited, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Oldest first, those that were counted; too many are not acted on."""
+    found = [visited.deliver("deploy", event_type="push") for _ in range(3)]
+    visited.deliver("deploy", source="gone", event_type="push")
+    visited.deliver("audit", event_type="ping")
+    visitor = visited.operator()
+    form = {"all": "1", "kind": "delivery", "source": "github", "type": "push"}
+    asked = visitor.post("/replay", form)
+    assert "Replay 3 webhooks?" in asked.text
+    assert re.findall(r'name="id" value="(d_\w+)"', asked.text) == found
+    assert visitor.told(visitor.post("/replay", {"id": found, "spread": "60"})) == "3 replayed, 6 jobs begun."
+    due = [job["due_at"] for job in reading.jobs(visited.config, Filters(states=(State.SCHEDULED,)))]
+    assert len(due) == 4
+    refusal = visited.refuse()
+    asked = visitor.post("/replay", {"all": "1", "kind": "refusal", "source": "github"})
+    assert re.findall(r'name="id" value="(r_\w+)"', asked.text) == [refusal]
+    monkeypatch.setattr(deliveries, "AT_ONCE", 2)
+    assert "More than 2 match" in visitor.told(visitor.post("/replay", form))
+    assert "is no time" in html.unescape(visitor.told(visitor.post("/replay", form | {"since": "x"})))

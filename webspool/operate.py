@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -132,7 +132,7 @@ class Operator:
         told = {**given, **self._who, "task": task, "parent": parent}
         return self.client.call(Operation(new_id("x"), "order", told, body)).values
 
-    def replay(self, webhooks: Sequence[Mapping[str, Any]], today: Today, *, spread_seconds: float = 0.0) -> Replayed:
+    def replay(self, webhooks: Collection[Mapping[str, Any]], today: Today, *, spread_seconds: float = 0.0) -> Replayed:
         """New jobs from stored deliveries, new deliveries from stored refusals, by today's routing."""
         begun = time.time()
         for webhook, delay in zip(webhooks, spread(len(webhooks), spread_seconds), strict=True):

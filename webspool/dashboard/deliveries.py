@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -23,6 +24,7 @@ blueprint = Blueprint("deliveries", __name__)
 
 OF_DELIVERIES = ("source", "type", "text", "since", "until")
 OF_REFUSALS = ("source", "error", "text", "since", "until")
+AT_ONCE = 500
 CURL_BYTES = 16 << 10
 REPLAYED = ("replayed", "accepted", "held", "duplicate", "retried")
 NOT_SENT = frozenset({"host", "content-length", "connection", "accept-encoding", "user-agent", "transfer-encoding"})
@@ -111,14 +113,33 @@ def _webhook(given: str) -> dict[str, Any]:
     return reading.refusal(config(), given) if given.startswith("r_") else reading.delivery(config(), given)
 
 
+class Webhooks(Collection[dict[str, Any]]):
+    """Stored webhooks by their ids, each read when it is its turn: only one body is held at a time."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return map(_webhook, self._ids)
+
+    def __contains__(self, given: object) -> bool:
+        return given in self._ids
+
+
 @blueprint.post("/replay")
-def replay() -> AnyResponse:
-    """New jobs from deliveries, new deliveries from refusals, by the routing of the code that runs."""
-    ids: Sequence[str] = list(dict.fromkeys(request.form.getlist("id")))[:500]
+def replay() -> str | AnyResponse:
+    """New jobs from deliveries, new deliveries from refusals, by the routing of the code that runs: of those selected
+    (`id`), or, once their number is confirmed, of all that match the filters (`all`)."""
+    ids: Sequence[str] = list(dict.fromkeys(request.form.getlist("id")))[:AT_ONCE]
     back = request.form.get("back", "")
+    if request.form.get("all") == "1":
+        return _ask_about_all(back)
     if not ids:
         return back_to(back, url_for("deliveries.listed"), say("Nothing was selected."), bad=True)
-    answers = list(operator().replay([_webhook(each) for each in ids], today()))
+    answers = list(operator().replay(Webhooks(ids), today(), spread_seconds=_spread()))
     good = [each for each in answers if each["status"] in REPLAYED]
     jobs = sum(len(each["jobs"]) for each in good)
     told = say("{n} replayed, {jobs} jobs begun", n=len(good), jobs=jobs) if good else ""
@@ -128,3 +149,22 @@ def replay() -> AnyResponse:
     if len(good) == 1 and not bad and good[0]["jobs"]:
         return back_to(url_for("pages.job", job_id=good[0]["jobs"][0]["id"]), "", f"{text}.")
     return back_to(back, url_for("deliveries.listed"), f"{text}.", bad=bool(bad))
+
+
+def _spread() -> float:
+    text = request.form.get("spread", "")
+    return float(text) if text.isdecimal() and len(text) < 8 else 0.0
+
+
+def _ask_about_all(back: str) -> str | AnyResponse:
+    """The page that tells how many they are; what is confirmed is what was counted."""
+    kind = "refusal" if request.form.get("kind") == "refusal" else "delivery"
+    query = asked(OF_REFUSALS if kind == "refusal" else OF_DELIVERIES, form=True)
+    if query.faults:
+        return back_to(back, url_for("deliveries.listed"), "; ".join(map(retell, query.faults.values())), bad=True)
+    found = searching.find(config(), kind, replace(query.filters, after=None, limit=AT_ONCE))
+    if found.after is not None:
+        told = say("More than {n} match, or not all were looked at in time: narrow the search.", n=AT_ONCE)
+        return back_to(back, url_for("deliveries.listed"), told, bad=True)
+    chosen = [each["id"] for each in reversed(found.found)]
+    return render_template("confirm_replay.html", chosen=chosen, query=query, back=back)

@@ -91,7 +91,7 @@ ALSO = {
     "failures.listed": ("failures.act",),
     "running.page": ("running.run",),
     "pages.jobs": ("pages.job", "acting.jobs", "anew.page", "anew.run"),
-    "deliveries.listed": ("deliveries.one", "deliveries.refused", "deliveries.refusal"),
+    "deliveries.listed": ("deliveries.one", "deliveries.refused", "deliveries.refusal", "deliveries.replay"),
 }
 
 
