@@ -146,6 +146,17 @@ def test_whether_there_is_a_user_of_that_name_is_not_told_by_the_waits(visited: 
     assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 303
 
 
+def test_only_wrong_tries_count(visited: Visited) -> None:
+    """Whoever may come in holds up nobody else at the same address; and does not win back what others used up."""
+    for _ in range(TRIES_OF_ADDRESS + 1):
+        assert visited.visitor().log_in().status_code == 303
+    for name in ("a", "b"):
+        for _ in range(TRIES_OF_ONE):
+            assert visited.visitor().log_in("no", name).status_code == 401
+    assert visited.visitor().log_in().status_code == 429
+    assert visited.query("SELECT tries FROM login_try WHERE name = '*'") == [(2 * TRIES_OF_ONE,)]
+
+
 def test_behind_a_trusted_proxy_tries_are_counted_by_the_address_that_it_tells(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -112,12 +112,12 @@ def enter() -> Response | AnyResponse:
         house().say("login_refused", user=name[:LONGEST_NAME], remote=remote)
         return _page(401, fault=later("That name and password do not fit."))
     assert user is not None
-    return _let_in(user.name, who, remote)
+    return _let_in(user.name, {"who": who, "address": address, "remote": remote})
 
 
-def _let_in(name: str, who: str, remote: str | None) -> AnyResponse:
+def _let_in(name: str, whence: dict[str, str | None]) -> AnyResponse:
     secret, agent = new_secret(), (request.user_agent.string or "")[:200]
-    call("log_in", id=digest(secret), user=name, who=who, remote=remote, agent=agent)
+    call("log_in", id=digest(secret), user=name, agent=agent, **whence)
     response = redirect(_target(), 303)
     g.sessions.give(request, response, secret)
     return response

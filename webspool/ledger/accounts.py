@@ -49,11 +49,13 @@ def try_log_in(tx: Transaction, operation: Operation) -> Answer:
 
 
 def log_in(tx: Transaction, operation: Operation) -> Answer:
-    """A new session; old ones, and those over twenty of one user, end."""
+    """A new session; old ones, and those over twenty of one user, end. Its try was none: only wrong ones count."""
     given = operation.arguments
     tx.run("delete_login_try", name=given["who"])
     session = {name: given[name] for name in ("id", "user", "remote", "agent")}
     if tx.run("insert_session", **session, now=tx.now):
+        for name in (EVERYBODY, given["address"]):
+            tx.run("take_back_login_try", name=name)
         spare = {"user": given["user"], "before": tx.now - SESSION_SECONDS, "keep": SESSIONS_OF_A_USER}
         tx.run("delete_spare_sessions", **spare)
         told = {"verb": "log_in", "actor": given["user"], "remote": given["remote"]}

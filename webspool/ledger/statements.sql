@@ -386,6 +386,9 @@ SELECT tries, since FROM login_try WHERE name = :name
 -- name: count_login_try
 INSERT INTO login_try (name, tries, since) VALUES (:name, 1, :now) ON CONFLICT (name) DO UPDATE SET tries = tries + 1
 
+-- name: take_back_login_try
+UPDATE login_try SET tries = tries - 1 WHERE name = :name AND tries > 0
+
 -- name: delete_login_try
 DELETE FROM login_try WHERE name = :name
 
