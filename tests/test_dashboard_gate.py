@@ -138,10 +138,9 @@ def test_whether_there_is_a_user_of_that_name_is_not_told_by_the_waits(visited: 
         return [visitor.post("/login", form, environ_base=base).status_code for _ in range(TRIES_OF_ONE + 1)]
 
     assert tried("operator", "192.0.2.1") == tried("nobody", "192.0.2.2") == [401] * TRIES_OF_ONE + [429]
-    for address, after in (("192.0.2.3", "operator"), ("192.0.2.4", "nobody")):
-        statuses = [status for name in ("a", "b", "c") for status in tried(name, address)]
-        assert statuses.count(401) == TRIES_OF_ADDRESS
-        assert tried(after, address)[0] == 429
+    statuses = [status for name in ("operator", "a", "b") for status in tried(name, "192.0.2.3")]
+    assert statuses.count(401) == TRIES_OF_ADDRESS
+    assert set(tried("c", "192.0.2.3")) == {429}
     other = {"environ_base": {"REMOTE_ADDR": "192.0.2.7"}}
     assert visited.visitor().post("/login", {"password": PASSWORD}, **other).status_code == 303
 
@@ -150,7 +149,7 @@ def test_only_wrong_tries_count(visited: Visited) -> None:
     """Whoever may come in holds up nobody else at the same address; and does not win back what others used up."""
     for _ in range(TRIES_OF_ADDRESS + 1):
         assert visited.visitor().log_in().status_code == 303
-    for name in ("a", "b"):
+    for name in ("operator", "a"):
         for _ in range(TRIES_OF_ONE):
             assert visited.visitor().log_in("no", name).status_code == 401
     assert visited.visitor().log_in().status_code == 429
