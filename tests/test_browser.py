@@ -158,6 +158,7 @@ def test_output_goes_on_where_a_killed_live_process_broke_it_off(browser: Browse
         job = house.spool("print_until", gate="back")
         page = tab.log_in(f"/jobs/{job}")
         page.locator("pre.terminal", has_text="5 a line").wait_for()
+        page.locator("[data-output-mark].on").wait_for()  # the lines may have come with the page itself
         page.evaluate(REMEMBER_WORDS)
         kill(house.processes().live)
         wait_until(lambda: "not connected,following" in page.evaluate("told.join()"), PATIENCE_SECONDS)
