@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from webspool.ledger.output import Piece
 from webspool.orders import Packed
 from webspool.policy import Policy, Standing, judge
 from webspool.records import Ending, Outcome, new_id
+from webspool.telemetry import lines_together
 
 AGAIN_SECONDS = 1.0
 
@@ -174,6 +176,10 @@ class Stint:
         self._kept = min(self._kept, number)
 
     def _note(self, outcomes: Sequence[Outcome]) -> None:
+        with lines_together() if len(outcomes) > 1 else nullcontext():
+            self._note_each(outcomes)
+
+    def _note_each(self, outcomes: Sequence[Outcome]) -> None:
         for number in range(self._ended, len(outcomes)):
             self.begin(number)
             self._finished.ends.append(self._ended_as(number, outcomes[number]))

@@ -6,10 +6,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 TROUBLES = frozenset(
@@ -79,12 +81,40 @@ class Say(Protocol):
     def __call__(self, happening: str, /, **facts: Any) -> None: ...
 
 
+LINES_AT_ONCE_BYTES = 4000
+"""A pipe takes 4096 bytes in one piece (pipe(7): PIPE_BUF)."""
+
+_held: list[bytes] | None = None
+
+
 def write_stderr(text: str) -> None:
     """One write to descriptor 2: lines of several processes do not mix."""
+    data = text.encode("utf-8", "backslashreplace")
+    if _held is None:
+        _write(data)
+    else:
+        if _held and sum(map(len, _held)) + len(data) > LINES_AT_ONCE_BYTES:
+            _write(b"".join(_held))
+            _held.clear()
+        _held.append(data)
+
+
+def _write(data: bytes) -> None:
+    with suppress(OSError):
+        os.write(2, data)
+
+
+@contextmanager
+def lines_together() -> Iterator[None]:
+    """What is written meanwhile goes out in as few writes as that allows. For a process of one thread."""
+    global _held
+    _held = []
     try:
-        os.write(2, text.encode("utf-8", "backslashreplace"))
-    except OSError:
-        return
+        yield
+    finally:
+        data, _held = b"".join(_held), None
+        if data:
+            _write(data)
 
 
 def unheard(happening: str, /, **facts: Any) -> None:
@@ -99,8 +129,15 @@ def teller(process: str) -> Say:
 
 def _json_lines(process: str) -> Say:
     """A line is made on the way of every webhook, so it is put together here and not by structlog's processors."""
-    encode = json.JSONEncoder(default=repr, check_circular=False).encode
-    origin = encode(process)
+    encoder = msgspec.json.Encoder(enc_hook=repr).encode
+    slowly = json.JSONEncoder(default=repr, check_circular=False).encode
+    origin = slowly(process)
+
+    def encode(facts: dict[str, Any]) -> str:
+        try:
+            return msgspec.json.format(encoder(facts), indent=0).decode()
+        except (ValueError, OverflowError):  # a lone surrogate, a number without end
+            return slowly(facts)
 
     def say(happening: str, /, **facts: Any) -> None:
         told = f", {encode(facts)[1:-1]}" if facts else ""

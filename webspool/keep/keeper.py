@@ -178,7 +178,7 @@ class Keeper:
         except LedgerUnavailable as fault:
             self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
-        for request, answer in answers:
+        for request, answer in sorted(answers, key=_orders_first):
             request.answer(answer)
         if any(request.operation.durable for request in requests):
             self.tallies.add("keeper:", "operations", len(requests))
@@ -414,3 +414,8 @@ def _apply_apart(tx: Transaction, operation: Operation) -> Answer:
 def _freed(tx: Transaction) -> bool:
     """Whether something became ready to run in this transaction."""
     return tx.changes.get("jobs.queued", 0) > 0
+
+
+def _orders_first(answered: tuple[Request, Answer]) -> bool:
+    """A job begins sooner if its spooler hears of it before its sender is answered."""
+    return not answered[1].values.get("order")

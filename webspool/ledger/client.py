@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +65,7 @@ class Client:
             return self.call_directly(operation)
         if self._unanswered_since is not None:
             patience = min(patience, IMPATIENCE_SECONDS)
-        timed = replace(operation, deadline=now + patience)
+        timed = Operation(operation.id, operation.verb, operation.arguments, operation.body, now + patience)
         try:
             answer = self.route.ask(timed)
         except KeeperGone:

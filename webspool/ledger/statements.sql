@@ -43,10 +43,18 @@ SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempt
        delivery.received_at, delivery.event_id, delivery.event_type, delivery.headers, delivery.body_file,
        coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
 FROM job LEFT JOIN delivery ON delivery.id = job.delivery
-WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT :most
+WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT 1
+
+-- name: next_several
+SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempts, job.base, job.number,
+       job.interruptions, job.due_at, job.key, delivery.id, delivery.source, delivery.method, delivery.url,
+       delivery.received_at, delivery.event_id, delivery.event_type, delivery.headers, delivery.body_file,
+       coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
+FROM job LEFT JOIN delivery ON delivery.id = job.delivery
+WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT 7
 
 -- name: count_queued
-SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_queued WHERE state = 'queued' LIMIT :most)
+SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_queued WHERE state = 'queued' LIMIT 64)
 
 -- name: claim_job
 UPDATE job SET state = 'running', attempt = :attempt, attempts = attempts + 1, number = number + 1, started_at = :now

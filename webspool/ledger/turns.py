@@ -197,12 +197,11 @@ def claim(tx: Transaction, given: dict[str, Any], *, runs_nothing: bool = False)
 
 
 def _further(tx: Transaction, given: dict[str, Any], attempts: list[str]) -> Iterator[Claimed]:
-    among = given.get("among", 1)
-    waiting = tx.one("count_queued", most=among * (len(attempts) + 1))
-    share = min((waiting[0] if waiting else 0) // among, len(attempts))
-    if share <= 0:
+    (waiting,) = tx.one("count_queued") or (0,)  # as far as it matters: SQLite prepares anew for each other LIMIT
+    share = waiting // given.get("among", 1)
+    if not share:
         return
-    for attempt, row in zip(attempts, tx.all("next_queued", most=share), strict=False):
+    for attempt, row in zip(attempts[:share], tx.all("next_several"), strict=False):
         if not _may_share(tx, row) or (taken := _taken(tx, given, attempt, row)) is None:
             return
         yield taken
@@ -278,7 +277,7 @@ GHOST = {
 
 
 def _next_known(tx: Transaction) -> Row | None:
-    while row := tx.one("next_queued", most=1):
+    while row := tx.one("next_queued"):
         known = tx.task(row[1])
         if known is not None and known[0]:
             return row
