@@ -69,6 +69,14 @@ def test_every_link_and_file_of_a_page_exists(page: Path) -> None:
         assert (ROOT / name).exists(), name
 
 
+def test_every_picture_is_shown_on_a_page() -> None:
+    """And made by docs/make_screenshots.py."""
+    shown = {name for page in PAGES for name in re.findall(r"images/([\w-]+\.png)\)", page.read_text())}
+    assert shown == {path.name for path in (ROOT / "docs" / "images").iterdir()}
+    program = (ROOT / "docs" / "make_screenshots.py").read_text()
+    assert all(f'"{name.removesuffix(".png")}"' in program or name == "login.png" for name in shown)
+
+
 def headings(page: Path) -> list[str]:
     """The anchors of a page, as forges make them."""
     found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)

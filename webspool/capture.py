@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 from webspool.ledger.output import Piece
 
 LARGEST_PIECE = 1 << 16
-LONGEST_DELAY = 0.1
+SHORTEST_PAUSE = 0.1
 LONGEST_LINE = 4096
 
 
 class Capture:
     """The output of one attempt. `cap` is in bytes; what comes after it is counted, neither kept nor repeated.
 
-    `keep` takes a piece as soon as it is large or old enough; the last piece is left for `close`.
+    `keep` takes a piece when it is large, and what there is whenever `hand_on` is called. From the first call on, what
+    comes after a pause is handed on at once: who watches need not wait, and a short job's output goes with its end.
     """
 
     def __init__(self, attempt: str, prefix: str, cap: int, keep: Callable[[Piece], None], echo: Callable[[str], None]):
@@ -25,7 +27,7 @@ class Capture:
         self._pieces = 0
         self._lines = 0
         self._held = bytearray()
-        self._held_since = 0.0
+        self._at_once_from = math.inf
         self._line = bytearray()
 
     def take(self, data: bytes) -> None:
@@ -39,21 +41,24 @@ class Capture:
             self._pass_on(data)
         if not data:
             return
-        if not self._held:
-            self._held_since = time.monotonic()
         self._held += data
-        self.hand_on()
+        while len(self._held) >= LARGEST_PIECE:
+            self._keep(self._cut_off(LARGEST_PIECE))
+        if time.monotonic() >= self._at_once_from:
+            self.hand_on()
 
     def keep_at_most(self, cap: int) -> None:
         """Another cap from now on; what is kept stays."""
         self._cap = cap
 
     def hand_on(self) -> None:
-        """Give away what is held when it is large or old enough."""
-        while len(self._held) >= LARGEST_PIECE:
-            self._keep(self._cut_off(LARGEST_PIECE))
-        if self._held and time.monotonic() - self._held_since >= LONGEST_DELAY:
+        """Give away what is held; called every 0.1 s."""
+        now = time.monotonic()
+        if self._held:
             self._keep(self._cut_off(len(self._held)))
+            self._at_once_from = now + SHORTEST_PAUSE
+        else:
+            self._at_once_from = min(self._at_once_from, now)
 
     def close(self) -> Piece | None:
         """The last piece, if there is one."""

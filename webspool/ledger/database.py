@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from operator import itemgetter
 from pathlib import Path
@@ -43,11 +43,12 @@ def read_statements(name: str) -> dict[str, str]:
 STATEMENTS = read_statements("statements.sql")
 
 
-def migrations() -> list[tuple[int, str]]:
+@cache
+def migrations() -> tuple[tuple[int, str], ...]:
     """The numbered schema changes, oldest first."""
     folder = files(__package__) / "migrations"
     found = (each for each in folder.iterdir() if each.name.endswith(".sql"))
-    return sorted((int(each.name[:4]), each.read_text(encoding="utf-8")) for each in found)
+    return tuple(sorted((int(each.name[:4]), each.read_text(encoding="utf-8")) for each in found))
 
 
 class Statement(NamedTuple):

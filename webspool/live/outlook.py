@@ -68,6 +68,10 @@ class Outlook:
 
         return self._wait(look, seconds)
 
+    def version(self) -> str:
+        """Another word after each commit to the ledger; empty when it cannot be read."""
+        return self._versions.ledger()
+
     def _wait(self, look: Callable[[], tuple[bool, Told]], seconds: float) -> Told:
         give_up = time.monotonic() + seconds
         self._waiting += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -23,6 +24,7 @@ WAIT_SECONDS = 25.0
 LARGEST_MESSAGE = 4096
 LONGEST_ID = 64
 QUESTIONS_AT_ONCE = 4
+ASKED_AGAIN_SECONDS = 5.0
 VIEWERS = 1000
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -49,9 +51,11 @@ class Live:
         engine = self.sockets.server.eio
         self.outlook = Outlook(config, engine.create_event, self.sockets.sleep, self.sockets.start_background_task)
         self._waiting: Counter[str] = Counter()
+        self._seen: dict[str, tuple[str, float]] = {}
         self._streams = 0
         self.sockets.on_event("output", self._output)
         self.sockets.on_event("change", self._change)
+        self.sockets.on_event("disconnect", self._forget)
         self.flask.add_url_rule(EVENTS, "events", self._events, strict_slashes=False)
         self.flask.after_request(_closing)
 
@@ -119,9 +123,9 @@ class Live:
         """What a viewer asked, when it may; each may wait for a few answers at a time."""
         if not isinstance(asked, dict):
             return {"fault": "bad_question", "detail": "ask with an object"}
-        if self.visitor(request) is None:
-            return {"fault": "login_required", "detail": "this session is over"}
         viewer = str(request.sid)  # type: ignore[attr-defined]
+        if not self._is_still_in(viewer):
+            return {"fault": "login_required", "detail": "this session is over"}
         if self._waiting[viewer] >= QUESTIONS_AT_ONCE:
             return {"fault": "too_many", "detail": f"{QUESTIONS_AT_ONCE} questions are open already"}
         self._waiting[viewer] += 1
@@ -135,6 +139,21 @@ class Live:
             self._waiting[viewer] -= 1
             if not self._waiting[viewer]:
                 del self._waiting[viewer]
+
+    def _is_still_in(self, viewer: str) -> bool:
+        """Whether the session still holds; not asked again for some seconds while nothing is written in the ledger."""
+        version, now = self.outlook.version(), time.monotonic()
+        seen, at = self._seen.get(viewer, ("", 0.0))
+        if version and version == seen and now - at < ASKED_AGAIN_SECONDS:
+            return True
+        if self.visitor(request) is None:
+            self._seen.pop(viewer, None)
+            return False
+        self._seen[viewer] = version, now
+        return True
+
+    def _forget(self, *_: Any) -> None:
+        self._seen.pop(str(request.sid), None)  # type: ignore[attr-defined]
 
     # ── the stream ──────────────────────────────────────────────────────────────────────────────────────────────
 
