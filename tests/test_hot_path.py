@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from tests.fire import House, NoEngine
 from tests.operations import accept, end_of, join, start, turn
 from tests.test_receive import Desk
+from webspool.batch import MOST
 from webspool.keep import Keeper
 from webspool.ledger.client import Client
 from webspool.ledger.database import Database
@@ -29,7 +31,7 @@ from webspool.telemetry import silent
 ME = str(Identity.of(os.getpid()))
 SPOOLERS = [f"{ME}#{number}" for number in range(4)]
 SUCCEEDED = Outcome(Ending.SUCCEEDED)
-WARM_UP, ROUNDS = 20, 50
+WARM_UP, ROUNDS, SETTLED = 20, 50, 5
 BODY = b"x" * 1024
 
 # What they are in truth stands behind; a little room is left for what SQLite does now and then (a page that splits).
@@ -99,6 +101,26 @@ def test_a_webhook_takes_nine_statements_and_a_batch_eight_more(busy: Busy, size
         busy.batch(size, size)
     most = ROUNDS * (size * MOST_STATEMENTS_OF_A_WEBHOOK + MOST_STATEMENTS_OF_A_BATCH)
     assert len(busy.statements) <= most, busy.statements[-3 * most // ROUNDS :]
+
+
+def test_of_eight_webhooks_in_a_batch_and_a_claim_each_takes_seven_statements(busy: Busy) -> None:
+    """3 accept, 2 claim and 2 end; three look for the best, for how many wait and for the others, once in a claim."""
+    held: list[dict[str, Any]] = []
+    for number in range(ROUNDS):
+        webhooks = [QueuedRequest(accept("free", body=BODY, event_id=new_id("e"))) for _ in range(MOST)]
+        ends = [end_of(order, SUCCEEDED) for order in held]
+        attempts = {"attempt": new_id("a"), "further": [new_id("a") for _ in range(MOST - 1)]}
+        asked = turn(SPOOLERS[0], end=ends[-1] if ends else None, **attempts)
+        request = QueuedRequest(replace(asked, arguments=asked.arguments | {"earlier": ends[:-1]}))
+        for each in [*webhooks, request]:
+            busy.inbox.put(each)
+        busy.statements.clear()
+        busy.keeper.round()
+        values = request.wait().values
+        held = [values["order"], *values.get("further", [])]
+        if number >= SETTLED:
+            assert len(held) == len(ends) == MOST
+            assert len(busy.statements) <= MOST * 7 + 3 + MOST_STATEMENTS_OF_A_BATCH, busy.statements
 
 
 def test_no_savepoint_is_made_and_nothing_is_asked_twice_while_all_goes_well(busy: Busy) -> None:

@@ -7,6 +7,7 @@ those changes them for the next task too.
 from __future__ import annotations
 
 import gc
+import importlib
 import locale
 import logging
 import os
@@ -31,14 +32,11 @@ _LIMITS = {
 }
 
 
-def _plain(function: Any) -> Callable[..., Any]:
-    """What stands behind a function of the module `signal`: it makes no members of Enum, and is 20 times as fast."""
-    found: Callable[..., Any] = getattr(function, "__wrapped__", function)
-    return found
-
-
-_handler, set_handler = _plain(signal.getsignal), _plain(signal.signal)
-set_mask = _plain(signal.pthread_sigmask)
+# What stands behind the module `signal`: it makes no members of Enum of thirty handlers, and takes a twentieth.
+_plain: Any = importlib.import_module("_signal")
+_handler: Callable[..., Any] = _plain.getsignal
+set_handler: Callable[..., Any] = _plain.signal
+set_mask: Callable[..., Any] = _plain.pthread_sigmask
 
 
 class Surroundings:
