@@ -6,6 +6,7 @@ It needs what the browser tests need. The figures are the same each time; ids an
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from PIL import Image
 
 from tests.browsers import SETTINGS, Tab, chromium
 from tests.instances import Instance
-from webspool.ledger.tallies import MINUTE, QUARTER, bucket
+from webspool.ledger.tallies import ALL, HOUR, MINUTE, QUARTER, added, bucket
 from webspool.records import WebhookRequest
 from webspool.signatures import sign
 
@@ -211,16 +212,24 @@ def let_it_have_been(path: Path) -> None:
 
 
 def week() -> Iterator[tuple[int, int, str, str]]:
-    """What happened in each minute of an hour and each quarter of an hour of a week, as the ledger keeps it."""
+    """What happened in each minute of an hour, each quarter and hour of a week, as the ledger keeps it."""
     now, chance = time.time(), random.Random(11)
-    for span, seconds in ((MINUTE, 3600), (QUARTER, 7 * 86400)):
+    for span, seconds in ((MINUTE, 3600), (QUARTER, 7 * 86400), (HOUR, 7 * 86400)):
         for at in range(int((now - seconds) // span) * span, int(now) + 1, span):
-            for task, share in (("send_receipt", 0.5), ("ship", 0.3), ("audit", 0.15), ("deploy", 0.05)):
-                yield span, at, f"task:{task}", json.dumps(attempts(now - at, span, share, chance))
-            for source, share in (("stripe", 0.5), ("shopify", 0.3), ("github", 0.2)):
-                came = int(span / 60 * 10 * busy(now - at) * share)
-                forged = 2 if source == "stripe" and now - at < 5400 else chance.random() < 0.01
-                yield span, at, f"source:{source}", json.dumps({"accepted": came, "refused": int(forged)})
+            named = happened(now - at, span, chance)
+            named[ALL] = functools.reduce(added, list(named.values()))
+            for name, counts in named.items():
+                yield span, at, name, json.dumps(counts)
+
+
+def happened(ago: float, span: int, chance: random.Random) -> dict[str, dict[str, Any]]:
+    """What tasks did and sources sent in `span` seconds, so long ago."""
+    tasks = {"send_receipt": 0.5, "ship": 0.3, "audit": 0.15, "deploy": 0.05}
+    named = {f"task:{task}": attempts(ago, span, share, chance) for task, share in tasks.items()}
+    for source, share in {"stripe": 0.5, "shopify": 0.3, "github": 0.2}.items():
+        forged = 2 if source == "stripe" and ago < 5400 else int(chance.random() < 0.01)
+        named[f"source:{source}"] = {"accepted": int(span / 60 * 10 * busy(ago) * share), "refused": forged}
+    return named
 
 
 def attempts(ago: float, span: int, share: float, chance: random.Random) -> dict[str, Any]:
