@@ -6,14 +6,17 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 
 from typist import ready
 from typist.pages import PAGES, ROOT, blocks
-from typist.terminal import Stumbled, Terminal
+from typist.server import Administrator, Fresh, base
+from typist.terminal import Terminal
 from typist.tutorial import Reader
 
 PORT = 8000
+CACHE = Path.home() / ".cache" / "webspool-typist"
 
 
 def main() -> None:
@@ -22,11 +25,15 @@ def main() -> None:
     tutorial = commands.add_parser("tutorial", help="the whole tutorial on a fresh clone, with its real waits")
     tutorial.add_argument("--uncached", action="store_true", help="pip downloads everything anew")
     tutorial.add_argument("--port", type=int, default=PORT)
+    server = commands.add_parser("server", help="the page on servers in a fresh Debian; needs root and debootstrap")
+    server.add_argument("--cache", type=Path, default=CACHE, help="where the unpacked Debian is kept")
     commands.add_parser("not-run", help="the blocks of the pages that are not run, and why")
     given = parser.parse_args()
     match given.command:
         case "tutorial":
             type_tutorial(given.port, uncached=given.uncached)
+        case "server":
+            type_server(given.cache)
         case "not-run":
             print(*(f"{block}: {block.not_run}" for page in PAGES for block in blocks(page) if block.not_run), sep="\n")
 
@@ -42,13 +49,27 @@ def type_tutorial(port: int, *, uncached: bool) -> None:
             environ["WEBSPOOL_BIND"] = f"127.0.0.1:{port}"
         with Terminal(clone, environ) as first, Terminal(folder, environ) as second:
             reader = Reader(first, second, clone, port)
-            try:
-                reader.go()
-            except AssertionError as fault:
-                sys.exit(f"stumbled: {fault}\n{first.text[-4000:] if not isinstance(fault, Stumbled) else ''}")
-            finally:
-                for what, seconds in reader.told:
-                    print(f"{seconds:7.1f} s  {what}")
+            timed(reader)
+
+
+def type_server(cache: Path) -> None:
+    """In a copy of the unpacked Debian."""
+    with tempfile.TemporaryDirectory(prefix="webspool-server-") as name:
+        folder = Path(name)
+        with Fresh(folder, base(cache)) as machine:
+            timed(Administrator(machine))
+
+
+def timed(person: Reader | Administrator) -> None:
+    """Go through the page; tell what was reached when, and what it stumbled over."""
+    try:
+        person.go()
+    except AssertionError as fault:
+        traceback.print_exc()
+        sys.exit(f"stumbled: {fault}")
+    finally:
+        for what, seconds in person.told:
+            print(f"{seconds:7.1f} s  {what}")
 
 
 main()

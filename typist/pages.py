@@ -45,7 +45,7 @@ class Block:
     def dialogue(self) -> list[tuple[str, str]]:
         """Of a console: each command behind a prompt, and what the page shows after it."""
         asked = re.split(r"^[$#] ", self.text, flags=re.MULTILINE)[1:]
-        return [(command.strip(), shown) for command, _, shown in (each.partition("\n") for each in asked)]
+        return [_asked(each) for each in asked]
 
 
 def blocks(page: Path) -> list[Block]:
@@ -58,6 +58,14 @@ def _block(page: Path, text: str, found: re.Match[str]) -> Block:
     reason = NOT_RUN.search(text[: found.start()])
     inside = re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE)
     return Block(page, text.count("\n", 0, found.start()) + 1, found["language"], inside, reason[1] if reason else None)
+
+
+def _asked(text: str) -> tuple[str, str]:
+    """The command, with its here-document, and what is shown after it."""
+    lines = iter(text.splitlines())
+    first = next(lines)
+    command = "\n".join([first, *_rest(first, lines)])
+    return command.strip(), "\n".join(lines)
 
 
 def _commands(text: str) -> list[str]:
