@@ -1,7 +1,7 @@
 """The page on servers, typed line by line as root of a fresh Debian.
 
-The Debian is unpacked by debootstrap, once; each run types into a copy that is thrown away. From the second step on it is
-booted: its own systemd, in namespaces of its own, with a network in which there is nothing but itself.
+The Debian is unpacked by debootstrap, once; each run types into a copy that is thrown away. From the second step on it
+is booted: its own systemd, in namespaces of its own, with a network in which there is nothing but itself.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import shlex
+import shutil
 import signal
 import subprocess
 import time
