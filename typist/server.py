@@ -213,7 +213,7 @@ class Administrator:
         self.terminal.good("certbot --version")
         folder = f"/etc/letsencrypt/live/{NAME}"
         self.terminal.good(
-            f"mkdir -p {folder} && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN={NAME} "
+            f"mkdir -p {folder} && openssl req -x509 -newkey rsa:2048 -nodes -days 90 -subj /CN={NAME} "
             f"-addext subjectAltName=DNS:{NAME} -keyout {folder}/privkey.pem -out {folder}/fullchain.pem 2>/dev/null "
             f"&& cp {folder}/fullchain.pem /usr/local/share/ca-certificates/{NAME}.crt && update-ca-certificates"
         )

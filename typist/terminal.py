@@ -100,9 +100,9 @@ class Terminal:
         self.type(":")
 
     def type(self, command: str, seconds: float = PATIENCE_SECONDS) -> Typed:
-        """Type a command and wait for its end."""
+        """Type a command and wait for its end. Nothing is typed ahead: the command may read the terminal."""
         mark, begun, before = uuid.uuid4().hex, time.monotonic(), len(self.text)
-        self.begin(f"{command}\nprintf '\\n%s %d\\n' '{mark}' $?")
+        self.begin(f"{{\n{command}\n}}; printf '\\n%s %d\\n' '{mark}' $?")
         ended = self.shows(rf"\n{mark} (\d+)\n", seconds)
         output = self.text[before : ended.start()].strip("\n")
         return Typed(command, output, int(ended[1]), time.monotonic() - begun)

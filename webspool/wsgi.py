@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import gc
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 from webspool import instance
+from webspool.config import Config
 from webspool.engines.listening import end_when_deaf
+from webspool.ledger import standing
 from webspool.loading import load_app
 from webspool.service_manager import notify
 from webspool.telemetry import teller
+
+READY_SECONDS = 10.0
+LOOKS_EVERY_SECONDS = 0.02
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -35,8 +42,16 @@ def _application() -> WSGI:
         teller("worker")("app_unavailable", why=f"{type(fault).__name__}: {fault}", traceback=traceback.format_exc())
         return _unavailable
     end_when_deaf(teller("worker"))
-    notify("READY=1", "STATUS=serving")
+    threading.Thread(target=_tell_that_it_serves, args=(config,), name="webspool start", daemon=True).start()
     return loaded
+
+
+def _tell_that_it_serves(config: Config) -> None:
+    """The first worker may be here before the keeper has made the ledger; what lasts does not hold up a start."""
+    give_up = time.monotonic() + READY_SECONDS
+    while standing.unready(config) and time.monotonic() < give_up:
+        time.sleep(LOOKS_EVERY_SECONDS)
+    notify("READY=1", "STATUS=serving")
 
 
 def _unavailable(_environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
