@@ -241,7 +241,7 @@ class Administrator:
         self.terminal.good(f"mkdir -p /srv/site && mkdir -p {DROP_IN}")
         self.terminal.good(f"cat > {DROP_IN}/override.conf <<'EOF'\n{drop_in}EOF")
         self.terminal.good("systemctl daemon-reload && systemctl restart webspool && systemctl is-active webspool")
-        told = self.terminal.good("systemd-analyze verify /etc/systemd/system/webspool.service 2>&1")
+        told = self.terminal.good("systemd-analyze verify --man=no /etc/systemd/system/webspool.service 2>&1")
         assert "webspool" not in told, told
         self.terminal.good(f"rm -r {DROP_IN} && systemctl daemon-reload && systemctl restart webspool")
 

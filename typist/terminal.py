@@ -57,6 +57,7 @@ class Terminal:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.type("set +o history; unset PROMPT_COMMAND")
+        self._idle = os.tcgetpgrp(self._master)
 
     def __enter__(self) -> Terminal:
         return self
@@ -64,7 +65,7 @@ class Terminal:
     def __exit__(self, *_: object) -> None:
         """End what runs in the foreground, then the shell."""
         with contextlib.suppress(OSError):
-            if os.tcgetpgrp(self._master) != self._shell.pid:
+            if os.tcgetpgrp(self._master) != self._idle:
                 self.interrupt()
             self.begin("exit 0")
         try:
