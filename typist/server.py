@@ -279,7 +279,8 @@ class Administrator:
                 typed = re.sub(r"pip install --upgrade \S+", UPGRADE, command)
                 self.terminal.good(f"cd /srv/hooks && {typed}", 300)
                 self._serves()
-        self.terminal.good(f"systemctl stop webspool && webspool restore {backup} && systemctl start webspool")
+        both = "systemctl {} webspool.socket webspool"
+        self.terminal.good(f"{both.format('stop')} && webspool restore {backup} && {both.format('start')}")
         self._serves()
 
     def _serves(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+from pathlib import Path
 
 import click
 
@@ -31,14 +32,19 @@ def _user() -> str:
         return f"user {os.getuid()}"
 
 
-def become_owner(config: Config) -> None:
-    """As root, become the ledger's owner: a file that root makes beside it would shut the instance out."""
+def become_owner(config: Config, *, handing: Path | None = None) -> None:
+    """As root, become the ledger's owner: a file that root makes beside it would shut the instance out.
+
+    `handing`: a folder of root's that the owner has to read, as a backup made by root's cron; it is handed over.
+    """
     if not hasattr(os, "geteuid") or os.geteuid() != 0:
         return
     owner = next((each for each in (config.ledger_path, config.directory) if each.exists()), None)
     standing = owner.stat() if owner else None
     if standing is None or standing.st_uid == 0:
         return
+    for path in () if handing is None else (handing, *handing.rglob("*")):
+        os.chown(path, standing.st_uid, standing.st_gid, follow_symlinks=False)
     os.setgroups([])
     os.setgid(standing.st_gid)
     os.setuid(standing.st_uid)

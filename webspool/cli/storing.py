@@ -54,7 +54,7 @@ def restore(path: Path, json_wanted: bool) -> None:
     done since then.
     """
     config = chosen_config()
-    become_owner(config)
+    become_owner(config, handing=path.absolute())
     _refuse_beside_an_instance(config)
     with held_alone(config.keeper_dir):
         _refuse_beside_an_instance(config)
