@@ -29,8 +29,7 @@ from webspool.task import registry
 TYPED_WHOLE = {
     "README.md": "test_docs_tutorial.py",
     "docs/tutorial.md": "test_docs_tutorial.py",
-    "docs/how-to/server.md": "test_docs_server.py",  # to come
-    "docs/how-to/run-on-a-pc.md": "test_docs_pc.py",  # to come
+    "docs/how-to/server.md": "./run type server, in a fresh Debian",
     "docs/how-to/test-your-tasks.md": "test_docs_examples.py",
 }
 """Pages whose blocks follow from each other, and the tests that type them from top to bottom."""
@@ -78,7 +77,9 @@ def add(source):  # two pages may speak of the same sender
 REASONS = {
     "it installs what the tests have",
     "it is what runs this",
+    "needs Windows; tests/test_local_engine.py hides what only Unix has",
     "needs a tunnel",
+    "waitress is none of the tests' packages",
     "takes minutes; tests/test_chaos.py plays rows for seconds",
     "needs an account at Discord",
     "needs systemd; ./run type server types it",

@@ -6,6 +6,7 @@ import http.server
 import importlib
 import re
 import smtplib
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from webspool.config import load
+from webspool.cli.making import write_instance
+from webspool.config import load, make_env
 from webspool.engines.inline import InlineEngine
 from webspool.loading import load_app, stand_in_for_uwsgi
 from webspool.task import registry
@@ -229,6 +231,20 @@ def test_the_hook_of_adnanh_webhook(page: Page, monkeypatch: pytest.MonkeyPatch)
     assert push("refs/heads/other", "b" * 40) == "succeeded"
     assert push("refs/heads/main", "$(reboot)") == "dead"
     assert ran == [["/srv/site/redeploy.sh", "a" * 40]]
+
+
+def test_the_tests_of_a_users_own_tasks(tmp_path: Path) -> None:
+    """The page's files, beside an instance as init writes it, pass under pytest."""
+    found = re.findall(r"^```python\n(.*?)^```", (HOW_TO / "test-your-tasks.md").read_text(), re.MULTILINE | re.DOTALL)
+    write_instance(tmp_path)
+    make_env(tmp_path)
+    with (tmp_path / "tasks.py").open("a") as tasks:
+        tasks.write("\n\n@task\ndef report(month):\n    return month\n")
+    (tmp_path / "conftest.py").write_text(found[0])
+    (tmp_path / "test_deploy.py").write_text("import tasks\n" + "\n\n".join(found[1:]))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_deploy.py"]
+    told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert "4 passed" in told.stdout, told.stdout + told.stderr
 
 
 def test_the_changed_import(page: Page) -> None:
