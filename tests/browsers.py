@@ -67,7 +67,8 @@ class Tab:
         self.page.on("pageerror", lambda fault: self.complaints.append(str(fault)))
 
     def _heard(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
+        """A socket that breaks is no fault of the page's; one that its policy forbids is told in other words."""
+        if message.type in ("error", "warning") and not message.text.startswith("WebSocket connection to"):
             self.complaints.append(message.text)
 
     def __enter__(self) -> Tab:
