@@ -30,6 +30,7 @@ TASKS = {"free": Policy()}
 ME = str(Identity.of(os.getpid()))
 HERE, THERE = f"{ME}#1", f"{ME}#2"
 SUCCEEDED = Outcome(Ending.SUCCEEDED)
+FAILED = Outcome(Ending.FAILED, error="ValueError: no")
 
 
 @pytest.fixture
@@ -249,6 +250,21 @@ def test_a_parked_claim_is_answered_by_the_transaction_that_accepts(hand: Hand) 
     answer = outcome_of(claim)
     assert isinstance(answer, Answer)
     assert (answer.values["order"]["job"], body_in(answer)) == (accepted.values["jobs"][0]["id"], b"hello")
+
+
+@pytest.mark.parametrize(("outcome", "served"), [(SUCCEEDED, 1), (FAILED, 0)])
+def test_a_job_goes_to_who_has_just_run_one_well(hand: Hand, outcome: Outcome, served: int) -> None:
+    """It has all at hand still; after a failure another may fare better."""
+    names = [f"{HERE}#{number}" for number in range(2)]
+    hand.batch(*(join(name, {"free": Policy()}) for name in names), accept("free"))
+    (first,) = hand.put(turn(names[1]))
+    hand.keeper.round()
+    (other,) = hand.put(turn(names[0]))
+    hand.keeper.round()
+    (again,) = hand.put(turn(names[1], end=end_of(values_of(first)["order"], outcome)))
+    hand.keeper.round()
+    hand.batch(accept("free"))
+    assert [outcome_of(claim) is not None for claim in (other, again)] == [served == 0, served == 1]
 
 
 def test_a_parked_claim_is_answered_with_nothing_when_there_is_no_job(hand: Hand) -> None:

@@ -55,7 +55,12 @@ def _start_runner(config: Config, slate: Path | None) -> Runner:
 
 def _post(config: Config) -> Post:
     me = Identity.of(os.getpid())
-    return Post(str(me), instance.name(), me.pid, me.start, config.var / "bodies", config.spoolers)
+    return Post(str(me), instance.name(), me.pid, me.start, config.var / "bodies", _at_a_time(config))
+
+
+def _at_a_time(config: Config) -> int:
+    """How many spoolers can be at work at the same moment with tasks that only compute."""
+    return min(config.spoolers, os.cpu_count() or 1)
 
 
 def _until_the_end() -> Callable[[], bool]:

@@ -30,7 +30,7 @@ from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
 from webspool.ledger.tallies import Tallies
 from webspool.ledger.turns import claim, given_out
-from webspool.records import new_id
+from webspool.records import Ending, new_id
 from webspool.telemetry import Say, listen
 
 BUSY_SECONDS = 0.5
@@ -233,7 +233,10 @@ class Keeper:
         wanted = request.operation.arguments.get("claim")
         if wanted and not answer.values["order"] and not answer.values.get("renew"):
             until = min(time.monotonic() + PARKED_SECONDS, request.operation.deadline - 0.2)
-            self.parked.append(Parked(request, wanted, answer.values["kept"], until))
+            ended = request.operation.arguments.get("end")
+            went_well = not ended or ended["outcome"] == Ending.SUCCEEDED
+            park = self.parked.append if went_well else self.parked.appendleft  # others may fare better
+            park(Parked(request, wanted, answer.values["kept"], until))
             return
         yield request, answer
 
@@ -243,14 +246,14 @@ class Keeper:
             return
         waiting: deque[Parked] = deque()
         some = True
-        for parked in self.parked:
+        for parked in reversed(self.parked):  # who has just run a job has it all at hand still
             if parked.request.gone or parked.until < time.monotonic():
                 yield parked.request, given_out(parked.kept, [])
             elif some and (claimed := claim(tx, parked.wanted)):
                 yield parked.request, given_out(parked.kept, claimed)
             else:  # none is left, or this one may have none: its instance stops, its code is old
                 some = some and tx.one("any_queued") is not None
-                waiting.append(parked)
+                waiting.appendleft(parked)
         self.parked = waiting
 
     def transact(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None:
