@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
 def new_id(prefix: str) -> str:
     """A fresh time-ordered random id: `prefix_` and a UUIDv7 (RFC 9562, 5.7) in hexadecimal, 74 random bits."""
-    return new_ids(prefix, 1)[0]
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
+    return f"{prefix}_{value | 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF:032x}"
 
 
 def new_ids(prefix: str, count: int) -> list[str]:
     """So many of them, at most 256, each sorted behind the one before."""
-    random = int.from_bytes(os.urandom(10), "big")
-    first = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    first |= 0b10 << 62 | random & (0x3FFFFFFFFFFFFFFF if count == 1 else 0x3FFFFFFFFFFFFF00)
+    first = int(new_id("")[1:], 16) & ~0xFF
     return [f"{prefix}_{first + number:032x}" for number in range(count)]
 
 
@@ -141,6 +141,10 @@ class Headers(Mapping[str, str]):
 
     def __getitem__(self, name: str) -> str:
         return self._by_name()[name.lower()]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """As any mapping's, without an exception on the way."""
+        return self._by_name().get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name.lower() for name, _ in self.pairs))
