@@ -259,6 +259,7 @@ class Administrator:
         self._forge_from_outside()
         self.terminal.shows("refused")
         self.terminal.interrupt()
+        page.next("ini", "touch-logreopen")
         self.type(page.next("console", "/etc/logrotate.d/webspool"))
         self.terminal.good("logrotate --debug /etc/logrotate.d/webspool")
         self._deploy(backup)

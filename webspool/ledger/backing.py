@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 
 from webspool.errors import LedgerRefused
-from webspool.ledger.database import APPLICATION_ID, explained, migrations, refuse_old_sqlite
+from webspool.ledger.database import APPLICATION_ID, explained, migrations, refuse_old_sqlite, too_new
 
 BUSY_SECONDS = 10.0
 BODIES = "SELECT id, body_size, body_sha256 FROM delivery WHERE body_file = 1"
@@ -53,9 +53,8 @@ def examine(path: Path) -> Copied:
         (schema,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
         if application != APPLICATION_ID or not schema:
             raise LedgerRefused(ledger=path, why="it is no ledger of webspool's")
-        newest = migrations()[-1][0]
-        if schema > newest:
-            raise LedgerRefused(ledger=path, why=f"its schema is number {schema}, this webspool knows {newest}")
+        if schema > migrations()[-1][0]:
+            raise LedgerRefused(ledger=path, why=too_new(schema))
         _look_for_damage(path, connection)
         (deliveries,) = connection.execute("SELECT count(*) FROM delivery").fetchone() or (0,)
         (jobs,) = connection.execute("SELECT count(*) FROM job").fetchone() or (0,)

@@ -199,10 +199,8 @@ class Database:
     def _bring_up_to_date(self) -> None:
         (version,) = self.connection.execute("PRAGMA user_version").fetchone() or (0,)
         pending = [(number, sql) for number, sql in migrations() if number > version]
-        newest = migrations()[-1][0]
-        if version > newest:
-            why = f"its schema is number {version}, this webspool knows {newest}; install the newer webspool again"
-            raise LedgerRefused(ledger=self.path, why=why)
+        if version > migrations()[-1][0]:
+            raise LedgerRefused(ledger=self.path, why=too_new(version))
         if pending:
             self._migrate()
 
@@ -305,6 +303,14 @@ def refuse_old_sqlite(path: Path) -> None:
     if tuple(int(part) for part in version.split(".")) < OLDEST_SQLITE:
         why = f"SQLite {version} has the WAL-reset bug; install apsw 3.51.3 or newer"
         raise LedgerRefused(ledger=path, why=why)
+
+
+def too_new(version: int) -> str:
+    """Why a ledger of that schema is not opened here, and the two ways on."""
+    return (
+        f"its schema is number {version}, this webspool knows {migrations()[-1][0]}; install the newer webspool again, "
+        "or go back with this one to a backup of its own: webspool restore FOLDER"
+    )
 
 
 def refuse_half_restored(path: Path) -> None:

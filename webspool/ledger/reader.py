@@ -11,7 +11,7 @@ import apsw
 
 from webspool.config import Config
 from webspool.errors import LedgerOutdated, LedgerRefused
-from webspool.ledger.database import migrations, read_statements, refuse_old_sqlite
+from webspool.ledger.database import migrations, read_statements, refuse_old_sqlite, too_new
 from webspool.ledger.likeness import likeness
 from webspool.ledger.resting import read_file
 
@@ -98,8 +98,7 @@ def _version(path: Path, connection: apsw.Connection) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone() or (0,)
     newest = migrations()[-1][0]
     if version > newest:
-        why = f"its schema is number {version}, this webspool knows {newest}; install the newer webspool again"
-        raise LedgerRefused(ledger=path, why=why)
+        raise LedgerRefused(ledger=path, why=too_new(version))
     if 0 < version < newest:
         why = f"its schema is number {version}, this webspool knows {newest}; the next start of the instance renews it"
         raise LedgerOutdated(ledger=path, why=why, found=version, newest=newest)
