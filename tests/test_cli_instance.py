@@ -184,6 +184,13 @@ def test_init_writes_an_instance_without_faults(tmp_path):
     assert (checked.returncode, checked.stdout) == (0, "webspool: configuration ok (2 sources, 3 tasks)\n")
 
 
+def test_init_says_the_path_where_the_environment_is_not_activated(tmp_path):
+    """Typed by its whole path, it names the one line without which `uwsgi` is not found, nor `webspool` by it."""
+    told = webspool("init", "new", cwd=tmp_path, PATH="/usr/bin:/bin")
+    assert f'cd {tmp_path / "new"}\n  export PATH="{BIN}:$PATH"\n  uwsgi --ini uwsgi.ini\n' in told.stdout
+    assert "export" not in webspool("init", "other", cwd=tmp_path).stdout
+
+
 def test_init_overwrites_nothing_and_names_what_is_in_the_way(tmp_path):
     """Either a whole instance is written, or nothing."""
     (tmp_path / "tasks.py").write_text("mine")

@@ -37,7 +37,6 @@ def gone():
     note("back")
 """
 SERVER = ROOT / "docs" / "how-to" / "server.md"
-LOGGED = "\nlogto = %duwsgi-own.log\ntouch-logreopen = %dvar/reopen-logs\n"
 
 
 @pytest.fixture
@@ -83,6 +82,12 @@ def test_an_upgrade_runs_what_waited_and_the_backup_from_before_is_the_way_back(
         house.end()
 
 
+def ini_of_the_page() -> str:
+    """uwsgi.ini with the page's lines at its end; the log lies beside it."""
+    (block,) = [each for each in blocks(SERVER) if "touch-logreopen" in each.text]
+    return f"{INI}\n{block.text.replace('/var/log/webspool/uwsgi.log', '%duwsgi-own.log')}"
+
+
 def logrotate(folder: Path, house: Instance) -> Callable[[], None]:
     """A command that turns the log over now, by the stanza of the page."""
     program = shutil.which("logrotate", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -107,7 +112,7 @@ def logrotate(folder: Path, house: Instance) -> Callable[[], None]:
 def test_no_line_is_lost_while_the_log_is_rotated(tmp_path: Path) -> None:
     """Each accepted webhook is told once, in one of the files; the old one is let go of."""
     needs_uwsgi()
-    house = Instance(tmp_path / "house", {"uwsgi.ini": INI + LOGGED})
+    house = Instance(tmp_path / "house", {"uwsgi.ini": ini_of_the_page()})
     house.log = house.directory / "uwsgi-own.log"
     turn = logrotate(tmp_path, house)
 

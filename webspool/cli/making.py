@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -54,10 +55,17 @@ def _new_instance(directory: Path, *, behind_proxy: bool) -> None:
     written = write_instance(directory)
     made = make_env(directory, "WEBSPOOL_TRUSTED_PROXIES=1\n" if behind_proxy else "")
     click.echo(f"A new instance in {directory}: {', '.join(written)}{', .env' if made else ''}")
-    click.echo(
-        f"\nStart it:\n  cd {directory}\n  uwsgi --ini uwsgi.ini\n\nThen try it:\n  {_curl(load(directory), made)}"
-    )
+    start = "".join(f"\n  {line}" for line in [f"cd {directory}", *_path(), "uwsgi --ini uwsgi.ini"])
+    click.echo(f"\nStart it:{start}\n\nThen try it:\n  {_curl(load(directory), made)}")
     click.echo("\nThe dashboard's password and the other secrets are in .env. Next: edit tasks.py.")
+
+
+def _path() -> list[str]:
+    """What to type first where uWSGI, and `webspool` that it calls, lie in an environment that is not activated."""
+    commands = Path(sys.executable).parent
+    if shutil.which("uwsgi") or not (commands / "uwsgi").exists():
+        return []
+    return [f'export PATH="{commands}:$PATH"']
 
 
 def write_instance(directory: Path) -> list[str]:
