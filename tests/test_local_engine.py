@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.engine_houses import LocalHouse, act, code
+from typist import ready
 from webspool.processes import told_by_ps
 
 TASKS = """
@@ -63,36 +64,9 @@ from app import hooks
 hooks.begin()
 time.sleep(60)
 """
-ON_A_BARE_SYSTEM = """
-import os, select, signal, socket, sys
-
-class Hidden:
-    def find_spec(self, name, path=None, target=None):
-        if name in ("uwsgi", "fcntl", "resource", "pwd", "grp", "termios"):
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Hidden())
-for module in ("fcntl", "resource"):
-    sys.modules.pop(module, None)
-for module, names in (
-    (os, ("fork", "setsid", "killpg", "register_at_fork", "O_DIRECTORY", "pidfd_open", "waitid", "getppid")),
-    (socket, ("AF_UNIX",)),
-    (signal, ("SIGALRM", "SIGKILL", "SIGUSR1", "SIGUSR2", "setitimer", "pthread_sigmask")),
-    (select, ("poll",)),
-):
-    for name in names:
-        if hasattr(module, name):
-            delattr(module, name)
-
-import runpy
-runpy.run_path("app.py", run_name="__main__")
-"""
-
-
-BARE_CLI = ON_A_BARE_SYSTEM.replace(
-    'import runpy\nrunpy.run_path("app.py", run_name="__main__")', "import webspool.cli as run"
-)
-BARE_CLI += "\nrun.main()\n"
+ON_A_BARE_SYSTEM = (ready.BARE / "sitecustomize.py").read_text()
+BARE_APP = ON_A_BARE_SYSTEM + "\nimport runpy\n\nrunpy.run_path('app.py', run_name='__main__')\n"
+BARE_CLI = ON_A_BARE_SYSTEM + "\nimport webspool.cli as run\n\nrun.main()\n"
 
 
 class OtherServer(LocalHouse):
@@ -125,7 +99,7 @@ FILES = {
     "serve.py": OTHER_SERVER,
     "begin.py": NO_SERVER,
     "debug.py": "from app import app, hooks\n\napp.run(port=hooks.config.address.port, debug=True)\n",
-    "bare.py": ON_A_BARE_SYSTEM,
+    "bare.py": BARE_APP,
     "bare_cli.py": BARE_CLI,
 }
 

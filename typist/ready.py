@@ -15,6 +15,12 @@ from typist import quick
 from typist.pages import ROOT
 
 PROGRAMS = Path(sys.executable).parent
+BARE = Path(__file__).parent / "bare"
+COMMAND = """#!{python}
+from webspool.cli import main
+
+main()
+"""
 
 
 def clone(folder: Path) -> Path:
@@ -41,6 +47,14 @@ def _environment(folder: Path) -> None:
         (folder / "bin" / name).symlink_to((PROGRAMS / name).resolve())
     activate = (PROGRAMS / "activate").read_text().replace(sys.prefix, str(folder))
     (folder / "bin" / "activate").write_text(activate)
+
+
+def slow_command(programs: Path) -> None:
+    """`webspool` in `programs` as pip writes it, and no uwsgi beside it."""
+    command = programs / "webspool"
+    command.write_text(COMMAND.format(python=programs / "python"))
+    command.chmod(0o755)
+    (programs / "uwsgi").unlink()
 
 
 @contextmanager

@@ -89,9 +89,13 @@ class Reader:
 
     # ── the parts ───────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _start(self, page: Script) -> None:
-        self.first.begin(page.next("sh", "./run").text)
+    def start(self, command: str) -> None:
+        """Type what starts it into the first terminal."""
+        self.first.begin(command)
         self.first.shows("try, in another terminal:", INSTALL_SECONDS)
+
+    def _start(self, page: Script) -> None:
+        self.start(page.next("sh", "./run").text)
         self.is_there()
         self.reach("the instance answers")
         list(self.typed(page.next("sh", "activate")))
@@ -112,7 +116,7 @@ class Reader:
 
     def _write(self, page: Script) -> None:
         failing = page.next("python", "on fire").text
-        good = (self.clone / "tasks.py").read_text()
+        good = (self.clone / "tasks.py").read_text(encoding="utf-8")
         if self.hurry:
             failing = failing.replace("first_wait=2", "first_wait=0.1")
         self.edit(lambda text: re.sub(r"@task\(concurrency=1\).*?\n\n\n", f"{failing}\n\n", text, flags=re.DOTALL))

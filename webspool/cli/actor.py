@@ -28,8 +28,8 @@ def _user() -> str:
     """The person's name on this machine, also behind sudo."""
     try:
         return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"user {os.getuid()}"
+    except (KeyError, OSError, ImportError):
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "somebody"
 
 
 def become_owner(config: Config, *, handing: Path | None = None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 import subprocess
@@ -72,6 +71,8 @@ def reload(force: bool, seconds: float | None) -> None:
 
 @contextmanager
 def _alone(config: Config) -> Iterator[None]:
+    import fcntl  # noqa: PLC0415  (Windows has none; an instance there was refused before this)
+
     code = config.var / "code"
     code.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open(code / "lock", "w") as lock:
