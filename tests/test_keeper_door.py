@@ -18,8 +18,10 @@ from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.operations import accept, act, body_in, end_of, join, start, turn
 from webspool import frames
+from webspool.config import load
 from webspool.errors import LedgerUnavailable
 from webspool.keep import Keeper
+from webspool.ledger import watchdog
 from webspool.ledger.client import BUSY_SECONDS, Client
 from webspool.ledger.database import SHORT_BUSY_SECONDS, Database
 from webspool.ledger.inbox import KeeperGone
@@ -335,3 +337,20 @@ def test_a_keeper_without_a_descriptor_left_turns_callers_away(house: House) -> 
     assert later.tell(Operation("h_1", "happened", {}))
     assert [request.operation.id for request in wait_until(lambda: inbox.collect(0.1))] == ["h_1"]
     inbox.close()
+
+
+def test_a_keeper_that_has_not_begun_is_no_news_and_one_that_stays_away_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A start is quiet; what is missing after it is told once."""
+    monkeypatch.setattr(watchdog, "listen", lambda _listener: None)
+    config, told = load(tmp_path, {}), []
+    config.var.mkdir()
+    client = watchdog.watching_client(config, lambda event, **_: told.append(event))
+    ask = lambda: client.call(Operation(new_id("x"), "ping", {}), patience=0.01)  # noqa: E731
+    ask()
+    assert told == []
+    monkeypatch.setattr(watchdog, "STARTING_SECONDS", 0.0)
+    ask()
+    ask()
+    assert told == ["keeper_out_of_reach"]

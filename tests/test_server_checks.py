@@ -85,6 +85,17 @@ def test_a_body_limit_below_ours_is_told_with_the_line_to_write(config: Config, 
     assert f"lets bodies of {8 << 20} bytes through" in faults(config, places)
 
 
+def test_a_body_limit_above_all_sites_is_seen(config: Config, places: Places) -> None:
+    """nginx.conf's own holds where a site has none: too low is told once, in one line, and enough is no fault."""
+    site(config, places, client_max_body_size="#client_max_body_size")
+    (places.nginx / "nginx.conf").write_text("http {\n  client_max_body_size 2m;\n}\n")
+    (told,) = server_faults(config, places)
+    assert f"lets bodies of {2 << 20} bytes through, " in told
+    assert told.endswith(f"write into its server: client_max_body_size {config.max_body};")
+    (places.nginx / "nginx.conf").write_text("http {\n  client_max_body_size 1g;\n}\n")
+    assert faults(config, places) == ""
+
+
 def test_a_proxy_that_names_no_sender_is_told(config: Config, places: Places) -> None:
     """The setting and the header belong together, both ways."""
     config = replace(config, trusted_proxies=1)
@@ -107,9 +118,37 @@ def test_facing_the_network_is_told(config: Config, places: Places) -> None:
 def test_programs_that_a_unit_cannot_find_are_told(config: Config, places: Places) -> None:
     """A moved environment is the usual cause."""
     unit(config, places, Path("/nowhere/bin"))
-    told = faults(config, places)
-    for key in ("ExecStart", "ExecReload", "ExecStop"):
-        assert f"{key} names /nowhere/bin/" in told
+    (told,) = server_faults(replace(config, trusted_proxies=1), places)
+    for program in (
+        "ExecStart=/nowhere/bin/uwsgi",
+        "ExecReload=/nowhere/bin/webspool",
+        "ExecStop=/nowhere/bin/webspool",
+    ):
+        assert program in told
+    assert told.endswith("; write it anew: webspool init . --systemd")
+
+
+@pytest.mark.parametrize("key", ["WorkingDirectory", "Environment=WEBSPOOL_INSTANCE", "ReadWritePaths"])
+def test_a_wrong_path_in_the_unit_is_one_line(config: Config, places: Places, tmp_path: Path, key: str) -> None:
+    """Each by itself; and all together, as after a folder was moved, though no line names the instance then."""
+    for name in ("uwsgi", "webspool"):
+        (tmp_path / name).touch()
+    unit(config, places, tmp_path)
+    path = places.units / "webspool.service"
+    text = path.read_text()
+    path.write_text(text.replace(f"\n{key}={config.directory}", f"\n{key}=/nowhere/hooks"))
+    (told,) = server_faults(config, places)
+    assert f"{key.removeprefix('Environment=')}=/nowhere/hooks" in told
+    path.write_text(text.replace(str(config.directory), "/nowhere/hooks"))
+    (told,) = server_faults(config, places)
+    assert "WEBSPOOL_INSTANCE=/nowhere/hooks" in told
+    assert "webspool init . --systemd" in told
+
+
+def test_units_of_others_are_left_alone(config: Config, places: Places) -> None:
+    """A program of another's that is not there is none of our business."""
+    (places.units / "other.service").write_text("[Service]\nExecStart=/nowhere/other\nWorkingDirectory=/nowhere\n")
+    assert faults(config, places) == ""
 
 
 def test_a_stop_shorter_than_the_drain_is_told(config: Config, places: Places) -> None:

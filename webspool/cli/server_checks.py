@@ -144,7 +144,7 @@ def _proxies(config: Config) -> Iterator[str]:
 def _site(config: Config, places: Places) -> Iterator[str]:
     """nginx's files that name our address: their limit of bodies and the headers they set."""
     for path, text in _naming(str(config.address), places.nginx, ("sites-enabled/*", "conf.d/*.conf")):
-        found = re.search(r"client_max_body_size\s+(\d+)([kKmMgG]?)\s*;", text)
+        found = _BODY.search(text) or next((each for each in map(_BODY.search, _for_all_sites(places)) if each), None)
         size = int(found[1]) * _UNITS[found[2].lower()] if found else NGINX_BODY_BYTES
         if 0 < size < config.max_body:
             yield (
@@ -156,6 +156,14 @@ def _site(config: Config, places: Places) -> Iterator[str]:
                 f"{path} sets no X-Forwarded-For, which WEBSPOOL_TRUSTED_PROXIES={config.trusted_proxies} expects; "
                 "write: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;"
             )
+
+
+_BODY = re.compile(r"client_max_body_size\s+(\d+)([kKmMgG]?)\s*;")
+
+
+def _for_all_sites(places: Places) -> Iterator[str]:
+    """What nginx says above all sites."""
+    yield from (text for _, text in _naming("", places.nginx, ("nginx.conf",)))
 
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -175,17 +183,33 @@ def _naming(what: str, folder: Path, patterns: Iterable[str]) -> Iterator[tuple[
 
 
 def _unit(config: Config, places: Places) -> Iterator[str]:
-    """systemd's units that name the instance: programs that are not there, a stop that is shorter than the drain."""
-    for path, text in _naming(f"={config.directory}\n", places.units, ("*.service",)):
-        for key, command in re.findall(r"(?m)^(ExecStart|ExecReload|ExecStop)=[-@:+!]*(\S+)", text):
-            if not Path(command).exists():
-                yield f"{path}: {key} names {command}, which does not exist; write it anew: webspool init . --systemd"
+    """systemd's units of the instance, or of one that is gone: missing paths, a stop before the drain ends."""
+    for path, text in _naming("", places.units, ("*.service",)):
+        ours, gone = f"={config.directory}\n" in text, list(_gone(text))
+        if gone and (ours or any(line.startswith("WEBSPOOL_INSTANCE=") for line in gone)):
+            yield f"{path} names what does not exist: {', '.join(gone)}; write it anew: webspool init . --systemd"
+        if not ours:
+            continue
         stop = re.search(r"(?m)^TimeoutStopSec=(\d+)s?\s*$", text)
         if stop and int(stop[1]) <= config.drain_seconds:
             yield (
                 f"{path}: TimeoutStopSec={stop[1]} is not above WEBSPOOL_DRAIN_SECONDS={config.drain_seconds:g}: tasks "
                 f"are killed while they drain; write TimeoutStopSec={config.drain_seconds + 30:.0f}"
             )
+
+
+def _gone(unit: str) -> Iterator[str]:
+    """The settings of a unit with a path in them at which there is nothing; what systemd fills in (%h) is left out."""
+    for key, value in re.findall(_PATHS, unit):
+        for path in value.split()[:1] if key.startswith("Exec") else value.split():
+            bare = path.lstrip("@:+!-" if key.startswith("Exec") else "+")
+            if bare.startswith("/") and "%" not in bare and not Path(bare).exists():
+                yield f"{key}={bare}"
+
+
+_PATHS = (
+    r"(?m)^(?:Environment=)?(ExecStart|ExecReload|ExecStop|WorkingDirectory|ReadWritePaths|WEBSPOOL_INSTANCE)=(.+)$"
+)
 
 
 # ── from outside ────────────────────────────────────────────────────────────────────────────────────────────────

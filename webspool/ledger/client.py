@@ -29,7 +29,8 @@ class Client:
     """Operations in, answers out. `route` None: there is no keeper, every operation is direct.
 
     `on_hung` is called when the keeper has left us without an answer for some seconds (their number is given);
-    `on_reach` when we begin to write directly (False), and when the keeper answers again (True).
+    `on_reach` when we begin to write directly (False), and when the keeper answers again (True); when it returns
+    False nobody was told yet, and it is called at the next operation that the keeper does not answer.
 
     What is out of order is waited for once, so that who comes next does not wait for all who came before: for half a
     second a keeper that did not answer is not asked, and a ledger that could not be written is told as such at once.
@@ -41,7 +42,7 @@ class Client:
         outputs: Path,
         route: Route | None,
         on_hung: Callable[[float], None] | None = None,
-        on_reach: Callable[[bool], None] | None = None,
+        on_reach: Callable[[bool], bool | None] | None = None,
     ) -> None:
         self.ledger, self.outputs, self.route = ledger, outputs, route
         self.direct_calls = 0
@@ -75,7 +76,7 @@ class Client:
         except LedgerUnavailable:
             self._note_reach(True)
             raise
-        if not self._within_reach:
+        if not self._within_reach or self._unanswered_since is not None:
             self._note_reach(True)
         return answer
 
@@ -83,10 +84,8 @@ class Client:
         """A keeper that says it could not write has answered too."""
         if within:
             self._unanswered_since, self._ask_again_at = None, 0.0
-        if within is not self._within_reach:
+        if within is not self._within_reach and (self._on_reach is None or self._on_reach(within) is not False):
             self._within_reach = within
-            if self._on_reach is not None:
-                self._on_reach(within)
 
     def _note_silence(self, operation: Operation) -> None:
         """A keeper that takes what it is sent and does not answer, again and again, hangs."""

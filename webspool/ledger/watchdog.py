@@ -15,22 +15,30 @@ from webspool.ledger.sockets import SocketRoute
 from webspool.processes import entered
 from webspool.telemetry import Say, listen
 
+STARTING_SECONDS = 10.0
+
 
 def watching_client(config: Config, say: Say) -> Client:
     """Operations by the keeper's socket. Whoever waits for an answer in vain, worker or spooler, ends the keeper.
 
-    To be made once in a process: this process's troubles are told to the keeper over it.
+    To be made once in a process: this process's troubles are told to the keeper over it. That the keeper does not
+    answer is no news while it starts beside us, and told when it does not answer later.
     """
 
     def hung(silent_seconds: float) -> None:
         if (keeper := kill_hung_keeper(keeper_file(config), silent_seconds)) is not None:
             say("hung_keeper_killed", keeper=keeper, silent_seconds=round(silent_seconds, 1))
 
-    def reach(within: bool) -> None:
+    begun = time.monotonic()
+
+    def reach(within: bool) -> bool:
         if within:
             say("keeper_within_reach")
+        elif time.monotonic() < begun + STARTING_SECONDS:
+            return False
         else:
             say("keeper_out_of_reach")
+        return True
 
     client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir), hung, reach)
     listen(Reporter(client).note)
