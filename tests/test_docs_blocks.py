@@ -77,7 +77,7 @@ def add(source):  # two pages may speak of the same sender
 REASONS = {
     "it installs what the tests have",
     "it is what runs this",
-    "needs Windows; tests/test_local_engine.py hides what only Unix has",
+    "needs Windows; ./run type pc types it in the words of Unix",
     "needs a tunnel",
     "waitress is none of the tests' packages",
     "takes minutes; tests/test_chaos.py plays rows for seconds",
