@@ -1,7 +1,7 @@
 """A runner that is a thread of this process: what a process of its own does, as far as a thread can.
 
 A thread cannot be killed: an exception is raised in it from outside, and a thread that does not heed it is left
-behind. Primitives written in C only (SimpleQueue) lie between the two threads: such an exception may strike between
+behind. Primitives written in C only lie between the two threads: such an exception may strike between
 any two instructions of Python, and must not leave a lock taken.
 """
 
@@ -21,6 +21,7 @@ from typing import Any
 
 from webspool.calling import call, error_line
 from webspool.engines import streams
+from webspool.mailbox import Mailbox
 from webspool.orders import Packed
 from webspool.policy import Policy
 from webspool.records import Ending, Order, Outcome
@@ -40,20 +41,20 @@ class Wire:
     """From the thread that runs an attempt to the one that supervises it: what is written, and the outcome."""
 
     def __init__(self) -> None:
-        self.queue: queue.SimpleQueue[bytes | Outcome] = queue.SimpleQueue()
+        self.mailbox: Mailbox[bytes | Outcome] = Mailbox()
         self.open = True
 
     def take(self, data: bytes) -> bool:
         """Some output; who writes faster than it is kept waits. False once the attempt has ended."""
-        while self.open and self.queue.qsize() > MOST_WRITES_WAITING:
+        while self.open and len(self.mailbox) > MOST_WRITES_WAITING:
             time.sleep(0.001)
         if self.open:
-            self.queue.put(data)
+            self.mailbox.put(data)
         return self.open
 
     def end(self, outcome: Outcome) -> None:
         self.open = False
-        self.queue.put(outcome)
+        self.mailbox.put(outcome)
 
 
 class ThreadRunner:
@@ -171,16 +172,11 @@ class _Attempt:
         """Hand on what has been written, together; returns the outcome when that has come."""
         data = bytearray()
         outcome: Outcome | None = None
-        try:
-            heard = self.wire.queue.get(timeout=self._patience())
-            while True:
-                if isinstance(heard, Outcome):
-                    outcome = heard
-                else:
-                    data += heard
-                heard = self.wire.queue.get_nowait()
-        except queue.Empty:
-            pass
+        for heard in self.wire.mailbox.take(self._patience()):
+            if isinstance(heard, Outcome):
+                outcome = heard
+            else:
+                data += heard
         if data:
             self.on_output(bytes(data))
         return outcome
@@ -211,7 +207,7 @@ class _Attempt:
             self._strike(TimeLimitExceeded)
         elif self.struck and now >= self.hard:
             return self._leave_behind()
-        elif not self.runner.thread.is_alive() and self.wire.queue.empty():
+        elif not self.runner.thread.is_alive() and not self.wire.mailbox:
             return self.decided or Outcome(Ending.INTERRUPTED, error="its thread ended", charge=True)
         return None
 

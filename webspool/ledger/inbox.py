@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import queue
 import threading
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any, Protocol
 
 from webspool.errors import LedgerUnavailable
 from webspool.ledger.operations import Answer, Operation
+from webspool.mailbox import Mailbox
 
 
 class KeeperGone(Exception):
@@ -80,23 +80,17 @@ class QueueInbox:
     """The keeper as a thread beside those who ask it."""
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[QueuedRequest] = queue.SimpleQueue()
+        self._mailbox: Mailbox[QueuedRequest] = Mailbox()
         self._pushed: dict[str, list[dict[str, Any]]] = {}
         self.closed = False
 
     def put(self, request: QueuedRequest) -> None:
         if self.closed:
             raise KeeperGone
-        self._queue.put(request)
+        self._mailbox.put(request)
 
     def collect(self, seconds: float) -> list[Request]:
-        try:
-            found: list[Request] = [self._queue.get(timeout=max(seconds, 0.0001))]
-        except queue.Empty:
-            return []
-        while not self._queue.empty():
-            found.append(self._queue.get())
-        return found
+        return list(self._mailbox.take(seconds))
 
     def push(self, process: str, message: dict[str, Any]) -> None:
         self._pushed.setdefault(process, []).append(message)
