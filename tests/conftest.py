@@ -17,6 +17,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # else all that tests start would ignore Ctrl-C too
 
 
+LONG = ("tutorial", "systemd", "browser", "under_fire", "docs_blocks", "uwsgi_", "chaos", "nginx", "live")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that wait longest come first, so that none of them is what all wait for in the end."""
+    items.sort(key=lambda item: next((at for at, name in enumerate(LONG) if name in item.path.name), len(LONG)))
+
+
 @pytest.fixture(autouse=True)
 def _nothing_stays_of_a_loaded_app() -> Iterator[None]:
     """A test that loads an instance's app into this process leaves no module, path, directory or name of it behind."""
