@@ -208,7 +208,7 @@ def test_processes_tell_what_runs_where_and_since(visited: Visited) -> None:
     assert re.search(r"and \d claimed behind it", page)
     assert re.search(rf"Spooler</td><td class=\"number\">{visited.me.pid}</td>.*?busy", page)
     assert f'href="/dashboard/jobs/{job}"' in page
-    assert re.search(r"Master</td>.*?<td class=\"number\">\d+(\.\d)? MiB</td>", page)
+    assert re.search(r"Master</td>.*?<td class=\"number\">\d+(\.\d)? [MG]iB</td>", page)
     assert re.search(r"Keeper</td><td class=\"number\">–</td><td><span class=\"state down\"", page)
 
 

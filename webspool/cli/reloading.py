@@ -30,6 +30,7 @@ IMPORT_SECONDS = 75.0
 CUT_EVERY_SECONDS = 1.0
 WORKER_SECONDS = 30.0
 KEEPER_SECONDS = 15.0
+QUICK_SECONDS = 2.0
 
 COMMAND = "import sys; from webspool.cli import main; sys.argv[0] = 'webspool'; main()"
 
@@ -125,7 +126,8 @@ class Reload:
         """Runners first: when not one of them can import the code, the workers are left alone, or get the old again."""
         self.begun_before = self._running()
         self.operator.renew(self.instance, self.fresh.number)
-        give_up = time.monotonic() + self.seconds
+        self.renewed_at = time.monotonic()
+        give_up = self.renewed_at + self.seconds
         if not self._until(self._the_workers_may_follow, IMPORT_SECONDS):
             self._take_back("not one of them has imported it in time")
         self._renew_workers()
@@ -153,6 +155,8 @@ class Reload:
             return True
         if failed := self._failed(members):
             self._take_back(failed)
+        if time.monotonic() < self.renewed_at + QUICK_SECONDS:  # one that is between quick jobs tries it soon
+            return False
         return bool(members) and all(self._runs_on(member) for member in members)
 
     def _all_runners_are_new(self) -> bool:
@@ -164,19 +168,16 @@ class Reload:
     def _members(self) -> list[dict[str, Any]]:
         return reading.serving(self.config).members
 
-    def _running(self) -> dict[int, str]:
-        """The attempts that run now, by their spoolers."""
-        return {job["pid"]: job["attempt"] for job in reading.running_jobs(self.config, self.instance)}
+    def _running(self) -> set[tuple[int, str]]:
+        """The attempts that run now, or are claimed, each with its spooler."""
+        return {(job["pid"], job["attempt"]) for job in reading.running_jobs(self.config, self.instance)}
 
     def _is_new(self, member: dict[str, Any]) -> bool:
         return bool(member["generation"] >= self.fresh.number and not member["broken"])
 
     def _runs_on(self, member: dict[str, Any]) -> bool:
         """Whether it is at a job that began before the new code came; it has not tried that yet."""
-        return (
-            member["pid"] in self.begun_before
-            and self._running().get(member["pid"]) == self.begun_before[member["pid"]]
-        )
+        return member["pid"] in {pid for pid, _ in self.begun_before & self._running()}
 
     def _failed(self, members: list[dict[str, Any]]) -> str | None:
         """Why not one runner can import the new code, when all that could try have failed."""
