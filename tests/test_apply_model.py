@@ -16,7 +16,7 @@ from webspool.keep.rescue import Rescuer
 from webspool.ledger import actions, admission, membership, turns
 from webspool.ledger.database import Known, Transaction
 
-EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "100"))
+EXAMPLES = int(os.environ.get("WEBSPOOL_MODEL_EXAMPLES", "50"))
 QUIET = settings(stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
 
 

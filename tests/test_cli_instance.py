@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from webspool.cli import COMMANDS, main
 from webspool.config import load
 
 BIN = Path(sys.executable).parent
@@ -161,11 +163,9 @@ def test_without_an_instance_a_command_says_what_to_type(tmp_path):
 
 def test_every_command_of_the_table_can_be_called(tmp_path):
     """The table of commands names what is there."""
-    from webspool.cli import COMMANDS  # noqa: PLC0415
-
     assert webspool("--help", cwd=tmp_path).returncode == 0
     for name in COMMANDS:
-        assert webspool(name, "--help", cwd=tmp_path).returncode == 0, name
+        assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0, name
 
 
 # ── init ────────────────────────────────────────────────────────────────────────────────────────────────────────────
