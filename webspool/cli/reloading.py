@@ -157,7 +157,7 @@ class Reload:
             self._take_back(failed)
         if time.monotonic() < self.renewed_at + QUICK_SECONDS:  # one that is between quick jobs tries it soon
             return False
-        return bool(members) and all(self._runs_on(member) for member in members)
+        return bool(members) and {member["pid"] for member in members} <= self._still_at_it()
 
     def _all_runners_are_new(self) -> bool:
         members = self._members()
@@ -175,17 +175,17 @@ class Reload:
     def _is_new(self, member: dict[str, Any]) -> bool:
         return bool(member["generation"] >= self.fresh.number and not member["broken"])
 
-    def _runs_on(self, member: dict[str, Any]) -> bool:
-        """Whether it is at a job that began before the new code came; it has not tried that yet."""
-        return member["pid"] in {pid for pid, _ in self.begun_before & self._running()}
+    def _still_at_it(self) -> set[int]:
+        """The spoolers at a job that began before the new code came; they have not tried that yet."""
+        return {pid for pid, _ in self.begun_before & self._running()}
 
     def _failed(self, members: list[dict[str, Any]]) -> str | None:
         """Why not one runner can import the new code, when all that could try have failed."""
         tried = [member for member in members if member["tried"] >= self.fresh.number and member["broken"]]
         if not tried or any(self._is_new(member) for member in members):
             return None
-        rest = [member for member in members if member not in tried]
-        return str(tried[0]["broken"]) if all(self._runs_on(member) for member in rest) else None
+        rest = {member["pid"] for member in members if member not in tried}
+        return str(tried[0]["broken"]) if rest <= self._still_at_it() else None
 
     def _take_back(self, why: str) -> None:
         release.make_current(self.config.directory, self.before)
