@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +35,11 @@ def new_ids(prefix: str, count: int) -> list[str]:
     """So many of them, at most 256, each sorted behind the one before."""
     first = int(new_id("")[1:], 16) & ~0xFF
     return [f"{prefix}_{first + number:032x}" for number in range(count)]
+
+
+def is_id(text: str, prefix: str) -> bool:
+    """Whether a text has the form of such an id."""
+    return re.fullmatch(rf"{prefix}_[0-9a-f]{{32}}", text) is not None
 
 
 class State(StrEnum):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from webspool.dashboard.house import house, operator
 from webspool.dashboard.sentences import retell
 from webspool.dashboard.words import say
 from webspool.errors import ArgumentsDoNotFit, NotFound
-from webspool.records import new_id
+from webspool.records import is_id, new_id
 from webspool.source import Source
 from webspool.task import SpoolRequest, Task, registry
 
@@ -24,7 +23,6 @@ blueprint = Blueprint("running", __name__)
 
 OPTIONS = ("at", "delay", "priority", "key")
 ARGUMENT = "arg."
-JOB_ID = re.compile(r"j_[0-9a-f]{32}")
 JSON = "application/json"
 
 
@@ -128,7 +126,7 @@ def _ordered(task: Task[Any, Any], form: Mapping[str, str]) -> str:
 def once_of(form: Mapping[str, str]) -> str:
     """The id of the job that this form makes, however often it is sent."""
     once = form.get("once", "")
-    return once if JOB_ID.fullmatch(once) else new_id("j")
+    return once if is_id(once, "j") else new_id("j")
 
 
 def _order(task: Task[Any, Any], form: Mapping[str, str], options: Any) -> SpoolRequest:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from flask import Response
@@ -15,11 +14,10 @@ from webspool.dashboard.standing import sent
 from webspool.errors import ArgumentsDoNotFit, ConfigurationError, NotAllowed, NotFound
 from webspool.ledger import reading
 from webspool.moments import read_due
-from webspool.records import new_id
+from webspool.records import is_id, new_id
 from webspool.source import Source
 from webspool.task import LARGEST_PRIORITY, Options, Task, registry
 
-JOB_ID = re.compile(r"j_[0-9a-f]{32}")
 LONGEST_KEY = LONGEST_TYPE = 200
 YEAR_SECONDS = 365 * 86400.0
 OF_FUNCTIONS, OF_WEBHOOKS = ("arguments",), ("source", "type", "payload")
@@ -32,7 +30,7 @@ def run(name: str) -> Response:
     if name not in registry.tasks:
         raise NotFound(kind="task", id=name)
     task, job = registry.tasks[name], text("id", 34, new_id("j")) or ""
-    if not JOB_ID.fullmatch(job):
+    if not is_id(job, "j"):
         raise bad_field("id", "is j_ and 32 hexadecimal digits, as a job's id")
     try:
         _order(task, job)
