@@ -28,7 +28,8 @@ def refused(config: Config, reference: str) -> str:
 def test_an_empty_environment_is_a_usable_configuration(tmp_path):
     """The defaults of the contract hold when nothing is set."""
     config = load(tmp_path, {})
-    assert (config.bind, config.workers, config.spoolers, config.app) == ("127.0.0.1:8000", 4, 4, "app:app")
+    assert (config.bind, config.app) == ("127.0.0.1:8000", "app:app")
+    assert (config.workers, config.threads, config.spoolers) == (4, 4, 4)
     assert (config.max_body, config.retention_days, config.min_free_bytes) == (26214400, 30, 2**30)
     assert (config.drain_seconds, config.trusted_proxies, config.engine) == (60.0, 0, "auto")
     assert config.ledger_path == tmp_path / "var/ledger.db"

@@ -280,7 +280,7 @@ def drip(instance: Instance, data: bytes, drop: bytes) -> Reply:
 def test_a_body_that_never_ends_holds_its_worker_for_a_bounded_time(tmp_path: Path) -> None:
     """408 when the time for a body is up (here 2 s), with a length or in chunks, silent or a byte now and then.
 
-    uWSGI's own time-out begins anew with every byte.
+    uWSGI's own time-out begins anew with every byte. Meanwhile the same worker takes what comes whole.
     """
     short = "import webspool.intake\n\nwebspool.intake.BODY_SECONDS = 2.0\n"
     headers = signed_headers(b"{}", event="ping")
@@ -291,10 +291,14 @@ def test_a_body_that_never_ends_holds_its_worker_for_a_bounded_time(tmp_path: Pa
         (raw_request("/hooks/github", headers | {"Transfer-Encoding": "chunked"}, b"400\r\n{"), b" "),
         (raw_request("/hooks/github", headers | {"Transfer-Encoding": "chunked"}, b"1\r\n{\r\n"), b"1\r\n \r\n"),
     ]
-    with Instance(tmp_path, {"app.py": short + (CODE / "app.py").read_text()}, WEBSPOOL_WORKERS="5") as instance:
+    few = {"WEBSPOOL_WORKERS": "1", "WEBSPOOL_THREADS": "6"}
+    with Instance(tmp_path, {"app.py": short + (CODE / "app.py").read_text()}, **few) as instance:
         before = instance.processes().workers
         with ThreadPoolExecutor(5) as senders:
-            replies = list(senders.map(lambda each: drip(instance, *each), slow))
+            dripping = [senders.submit(drip, instance, *each) for each in slow]
+            assert instance.webhook(id="meanwhile").status == 202
+            assert not any(each.done() for each in dripping)
+            replies = [each.result() for each in dripping]
         assert [(reply.status, reply.cause) for reply in replies] == [(408, "request_timeout")] * 5
         assert instance.processes().workers == before
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,7 +34,7 @@ class CapturedSecrets:
         told = [each for each in self.of(source) if each.text != text] + [Captured(text, self._clock())]
         rows = [{"at": each.at, "text": each.text} for each in told[:FIRST_KEPT] + told[FIRST_KEPT:][-LAST_KEPT:]]
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        fresh = self.folder / f".{source}.{os.getpid()}"
+        fresh = self.folder / f".{source}.{os.getpid()}.{threading.get_ident()}"
         with open(fresh, "w", opener=_private) as file:
             json.dump(rows, file)
         fresh.replace(self.folder / source)

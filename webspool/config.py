@@ -58,6 +58,7 @@ class Config:
     directory: Path
     bind: str
     workers: int
+    threads: int
     spoolers: int
     app: str
     engine: str

@@ -131,6 +131,7 @@ def _urls(text: str) -> tuple[str, ...]:
 SETTINGS: tuple[Setting, ...] = (
     Setting("WEBSPOOL_BIND", str, "127.0.0.1:8000", "Where to listen: host:port, [::1]:port, a unix socket, fd://3."),
     Setting("WEBSPOOL_WORKERS", _whole(1, 512), 4, "HTTP processes."),
+    Setting("WEBSPOOL_THREADS", _whole(1, 64), 4, "Requests at once in each; 1 for an app that is not thread-safe."),
     Setting("WEBSPOOL_SPOOLERS", _whole(1, 512), 4, "Processes that run tasks: that many at once."),
     Setting("WEBSPOOL_APP", _app, "app:app", "The Flask application: module:attribute or module:factory()."),
     Setting("WEBSPOOL_ENGINE", _engine, "auto", "What runs jobs; auto: spool inside uWSGI, else local."),

@@ -27,6 +27,8 @@ module = webspool.wsgi
 chdir = {directory}
 pythonpath = {directory}
 processes = {workers}
+# while one request waits for the ledger its worker serves others, and what they bring is flushed together
+threads = {threads}
 spooler = {spool}
 spooler-processes = {spoolers}
 spooler-import = webspool.spooler
@@ -102,6 +104,7 @@ def uwsgi_ini(config: Config) -> str:
         live=_escaped(Path(webspool.__path__[0]) / "live_process.py"),
         live_socket=LIVE_SOCKET,
         workers=config.workers,
+        threads=config.threads,
         spoolers=config.spoolers,
         backlog=_backlog(),
     )

@@ -7,8 +7,8 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from io import BytesIO
 from typing import Any
 
@@ -26,7 +26,7 @@ class UwsgiEngine:
 
     def __init__(self, config: Config) -> None:
         self.client = watching_client(config, teller("worker"))
-        self._impatience = Impatience()
+        self._impatience, self._guard = Impatience(), Guard()
 
     def attach(self, app: Any) -> None:
         """Tasks run in their runners, with an app of their own."""
@@ -40,9 +40,9 @@ class UwsgiEngine:
 
         return Bounded(self._impatience, uwsgi.connection_fd(), seconds)
 
-    def guarded(self, seconds: float) -> Guarded:
+    def guarded(self, seconds: float) -> AbstractContextManager[None]:
         """Code in here that takes longer ends the worker, with its stack in the log; the master starts another."""
-        return Guarded(seconds)
+        return self._guard.over(seconds)
 
     def read_chunked(self, environ: Mapping[str, Any], cap: int, seconds: float) -> bytes:
         """The chunks as uWSGI reads them: with no option set they do not come through wsgi.input."""
@@ -72,19 +72,34 @@ class Bounded:
             raise TimeoutError
 
 
-class Guarded:
-    """What not even a signal interrupts, C code that holds the interpreter's lock, is ended by a thread in C."""
+class Guard:
+    """What not even a signal interrupts, C code that holds the interpreter's lock, is ended by a thread in C.
 
-    __slots__ = ("_seconds",)
+    That thread has one time a process: the soonest of all the requests that are guarded at the moment.
+    """
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._due: list[float] = []
 
-    def __enter__(self) -> None:
-        faulthandler.dump_traceback_later(self._seconds, exit=True, file=2)
+    @contextmanager
+    def over(self, seconds: float) -> Iterator[None]:
+        """Code in here that takes longer ends the process."""
+        give_up = time.monotonic() + seconds
+        with self._lock:
+            self._due.append(give_up)
+            self._set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._due.remove(give_up)
+                self._set()
 
-    def __exit__(self, *_: object) -> None:
+    def _set(self) -> None:
         faulthandler.cancel_dump_traceback_later()
+        if self._due:
+            faulthandler.dump_traceback_later(max(min(self._due) - time.monotonic(), 0.001), exit=True, file=2)
 
 
 class Impatience:
@@ -101,14 +116,19 @@ class Impatience:
     def begin(self, descriptor: int, give_up: float) -> None:
         """From `give_up` on (monotonic clock) what is read from the descriptor has ended."""
         if self._watcher is None:
-            self._watcher = threading.Thread(target=self._watch, name="webspool slow senders", daemon=True)
-            self._watcher.start()
+            self._begin_to_watch()
         self._due[descriptor] = give_up
 
     def end(self, descriptor: int) -> None:
         """The body is there, or given up."""
         with self._lock:
             del self._due[descriptor]
+
+    def _begin_to_watch(self) -> None:
+        with self._lock:
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=self._watch, name="webspool slow senders", daemon=True)
+                self._watcher.start()
 
     def _watch(self) -> None:
         while True:

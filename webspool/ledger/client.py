@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,7 @@ class Client:
         self._on_hung, self._on_reach = on_hung, on_reach
         self._unanswered_since: float | None = None
         self._within_reach = True
+        self._reaching = threading.Lock()
         self._ask_again_at = 0.0
         self._shut_until = 0.0
         self._fault: str | None = None
@@ -84,33 +86,35 @@ class Client:
         """A keeper that says it could not write has answered too."""
         if within:
             self._unanswered_since, self._ask_again_at = None, 0.0
-        if within is not self._within_reach and (self._on_reach is None or self._on_reach(within) is not False):
-            self._within_reach = within
+        with self._reaching:
+            if within is not self._within_reach and (self._on_reach is None or self._on_reach(within) is not False):
+                self._within_reach = within
 
     def _note_silence(self, operation: Operation) -> None:
         """A keeper that takes what it is sent and does not answer, again and again, hangs."""
         now = time.monotonic()
         if now < operation.deadline:
             return
-        self._ask_again_at = now + ASKED_AGAIN_SECONDS
-        if self._unanswered_since is None:
+        self._ask_again_at, since = now + ASKED_AGAIN_SECONDS, self._unanswered_since
+        if since is None:
             self._unanswered_since = now
-        elif (silent_seconds := now - self._unanswered_since) > HUNG_SECONDS and self._on_hung is not None:
+        elif now - since > HUNG_SECONDS and self._on_hung is not None:
             self._unanswered_since = None
-            self._on_hung(silent_seconds)
+            self._on_hung(now - since)
 
     def call_directly(self, operation: Operation) -> Answer:
         """One transaction on a connection of its own, opened and closed here."""
         self.direct_calls += 1
         if pieces := pieces_of(operation):
             self._keep_directly(pieces)
-        if self._fault is not None and time.monotonic() < self._shut_until:
-            raise LedgerUnavailable(ledger=self.ledger, why=self._fault)
+        fault = self._fault
+        if fault is not None and time.monotonic() < self._shut_until:
+            raise LedgerUnavailable(ledger=self.ledger, why=fault)
         try:
             answer = self._transact(operation)
-        except LedgerUnavailable as fault:
+        except LedgerUnavailable as told:
             if self.route is not None:
-                self._fault, self._shut_until = fault.why, time.monotonic() + ASKED_AGAIN_SECONDS
+                self._fault, self._shut_until = told.why, time.monotonic() + ASKED_AGAIN_SECONDS
             raise
         self._fault = None
         return answer
