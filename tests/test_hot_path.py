@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def test_of_eight_webhooks_in_a_batch_and_a_claim_each_takes_seven_statements(bu
         ends = [end_of(order, SUCCEEDED) for order in held]
         attempts = {"attempt": new_id("a"), "further": [new_id("a") for _ in range(MOST - 1)]}
         asked = turn(SPOOLERS[0], end=ends[-1] if ends else None, **attempts)
-        request = QueuedRequest(replace(asked, arguments=asked.arguments | {"earlier": ends[:-1]}))
+        request = QueuedRequest(asked._replace(arguments=asked.arguments | {"earlier": ends[:-1]}))
         for each in [*webhooks, request]:
             busy.inbox.put(each)
         busy.statements.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +98,7 @@ def test_a_bad_operation_fails_alone_and_its_batch_survives(hand: Hand) -> None:
         Operation("x_1", "dance", {}),
         accept("free", source=None),
         spool("free", priority=1 << 70),
-        replace(accept("free"), arguments={}),
+        accept("free")._replace(arguments={}),
         act("explode", "j_1"),
     ]
     answers = hand.batch(bad[0], good, *bad[1:], spooled)
@@ -127,7 +126,7 @@ def test_a_batch_that_is_done_again_gives_each_claim_one_job(hand: Hand) -> None
 
 def a_late_operation_is_not_done(hand: Hand) -> None:
     """Its caller has given it up, and may have done it directly."""
-    late = replace(accept("free"), deadline=time.monotonic() - 0.001)
+    late = accept("free")._replace(deadline=time.monotonic() - 0.001)
     (answer,) = hand.batch(late)
     assert answer is None
     assert hand.house.seen().delivery == []
@@ -135,7 +134,7 @@ def a_late_operation_is_not_done(hand: Hand) -> None:
 
 def a_claim_given_up_takes_no_job_away(hand: Hand) -> None:
     """A process claimed, heard nothing, claimed directly and runs: the first claim, found later, changes nothing."""
-    given_up = replace(turn(HERE), deadline=time.monotonic() - 0.001)
+    given_up = turn(HERE)._replace(deadline=time.monotonic() - 0.001)
     direct = Client(hand.house.ledger, hand.house.outputs, None)
     direct.call(accept("free"))
     order = direct.call(turn(HERE)).values["order"]
@@ -193,7 +192,7 @@ def without_deadlines(patch: pytest.MonkeyPatch) -> None:
     kept = Keeper._answered
 
     def careless(self: Keeper, tx: Any, request: Any, do: Any) -> Any:
-        request.operation = replace(request.operation, deadline=float("inf"))
+        request.operation = request.operation._replace(deadline=float("inf"))
         return kept(self, tx, request, do)
 
     patch.setattr(Keeper, "_answered", careless)
@@ -277,7 +276,7 @@ def test_a_parked_claim_is_answered_with_nothing_when_there_is_no_job(hand: Hand
 
 def test_each_parked_claim_is_answered_at_its_own_time(hand: Hand) -> None:
     """One with a short deadline is not kept waiting by one with a long deadline before it."""
-    patient, hasty = hand.put(turn(HERE), replace(turn(THERE), deadline=time.monotonic() + 0.3))
+    patient, hasty = hand.put(turn(HERE), turn(THERE)._replace(deadline=time.monotonic() + 0.3))
     wait_until(lambda: hand.keeper.round() or outcome_of(hasty))
     assert outcome_of(patient) is None
     assert time.monotonic() < hasty.operation.deadline

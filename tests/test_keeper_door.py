@@ -8,7 +8,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +194,7 @@ def test_a_folder_with_a_long_name_has_a_door_too(tmp_path: Path) -> None:
     for _ in range(3):
         open_before = len(os.listdir("/proc/self/fd"))
         with pytest.raises(KeeperGone):
-            SocketRoute(house.keeper).ask(replace(accept("free"), deadline=time.monotonic() + 5))
+            SocketRoute(house.keeper).ask(accept("free")._replace(deadline=time.monotonic() + 5))
         assert len(os.listdir("/proc/self/fd")) == open_before
     served = Served(house, SocketInbox(house.keeper))
     through_the_keeper(house)
@@ -204,7 +203,7 @@ def test_a_folder_with_a_long_name_has_a_door_too(tmp_path: Path) -> None:
 
 def test_an_answer_that_comes_late_is_known_by_its_id_and_dropped(tmp_path: Path) -> None:
     """The caller gets its own answer, the first of that id, though others came before and after it."""
-    operation = replace(accept("free"), deadline=time.monotonic() + 10)
+    operation = accept("free")._replace(deadline=time.monotonic() + 10)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "keeper.sock"))
         listener.listen()

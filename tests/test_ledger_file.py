@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +111,6 @@ def test_a_ledger_opened_by_many_processes_at_once_is_made_once(tmp_path: Path) 
 
 def test_an_operation_travels_in_a_frame_as_it_is() -> None:
     """Deadline and bytes included."""
-    for operation in [accept("free", body=b"\x00\xff"), replace(turn("p"), deadline=12.5)]:
+    for operation in [accept("free", body=b"\x00\xff"), turn("p")._replace(deadline=12.5)]:
         ((message, body),) = frames.Decoder().feed(operation.frame())
         assert Operation.from_frame(message, body) == operation

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlencode
@@ -13,7 +15,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from webspool.errors import UnparsableBody
-from webspool.records import FINISHED, LEGAL_MOVES, WAITING, Delivery, Headers, State, WebhookRequest, new_id
+from webspool.records import (
+    FINISHED,
+    LEGAL_MOVES,
+    WAITING,
+    Delivery,
+    Headers,
+    State,
+    WebhookRequest,
+    ids_behind,
+    is_id,
+    new_id,
+)
 
 BOUNDARY = "frontier"
 json_values = st.recursive(
@@ -42,6 +55,35 @@ def test_ids_are_uuids_of_version_7_in_order_of_time() -> None:
     assert all(number >> 76 & 0xF == 7 and number >> 62 & 0b11 == 0b10 for number in numbers)
     assert all(before <= number >> 80 <= time.time_ns() // 1_000_000 for number in numbers)
     assert [number >> 80 for number in numbers] == sorted(number >> 80 for number in numbers)
+
+
+def test_no_two_threads_and_no_two_processes_draw_the_same_id() -> None:
+    """The randomness of ids is drawn for many at once; whoever forks in between draws its own."""
+    new_id("j")
+    ours, theirs = os.pipe()
+    if (child := os.fork()) == 0:
+        os.write(theirs, "".join(new_id("j")[16:] for _ in range(50)).encode())
+        os._exit(0)
+    os.close(theirs)
+    os.waitpid(child, 0)
+    with os.fdopen(ours) as read:
+        drawn = read.read()
+    found = {drawn[at : at + 18] for at in range(0, len(drawn), 18)}
+    with ThreadPoolExecutor(8) as threads:
+        many = [each for part in threads.map(lambda _: [new_id("j") for _ in range(500)], range(8)) for each in part]
+    assert len(found) == 50
+    assert len(set(many)) == len(many)
+    assert not found & {each[16:] for each in many}
+
+
+def test_what_is_made_together_has_ids_of_one_kin() -> None:
+    """A webhook's jobs are told apart from it and from each other, and sort behind it."""
+    delivery = new_id("d")
+    jobs = ids_behind(delivery, "j", 3)
+    assert len({delivery[2:], *(job[2:] for job in jobs)}) == 4
+    assert all(is_id(job, "j") for job in jobs)
+    assert sorted(jobs) == jobs
+    assert jobs[0][2:] > delivery[2:]
 
 
 def test_every_state_waits_runs_or_is_finished_and_can_reach_an_end() -> None:

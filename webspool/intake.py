@@ -54,14 +54,18 @@ def _url(environ: Environ) -> str:
 
 
 def _headers(environ: Environ) -> Headers:
-    found = [(name, value) for key, value in environ.items() if (name := _header(key)) is not None]
-    own = [(name, environ[key]) for key, name in OF_THE_BODY.items() if environ.get(key)]
-    return Headers(found + own)
+    named = _named(tuple(environ))
+    return Headers.of([(name, value) for key, name in named if (value := environ[key]) or key not in OF_THE_BODY])
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)
+def _named(keys: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """The keys that stand for headers (PEP 3333), with their names: those of one sender are always the same."""
+    found = [(key, name) for key in keys if (name := _header(key)) is not None]
+    return (*found, *((key, name) for key, name in OF_THE_BODY.items() if key in keys))
+
+
 def _header(key: str) -> str | None:
-    """The header's name that a key of the environment stands for (PEP 3333), or None."""
     if not key.startswith("HTTP_") or key.removeprefix("HTTP_") in OF_THE_BODY:
         return None
     return key.removeprefix("HTTP_").replace("_", "-").title()
@@ -76,7 +80,7 @@ def read_body(environ: Environ, source: Source, cap: int, engine: Reading) -> by
     if is_chunked(environ):
         return _chunked(environ, source, cap, engine)
     length = _length(environ)
-    if not length and not _is_length(environ):
+    if length is None:
         raise Refused("length_invalid")
     if length > cap:
         throw_away_body(environ)
@@ -88,24 +92,20 @@ def read_body(environ: Environ, source: Source, cap: int, engine: Reading) -> by
         raise Refused("request_timeout") from None
 
 
-def _length(environ: Environ) -> int:
-    text = environ.get("CONTENT_LENGTH") or ""
-    return int(text[:DIGITS_OF_A_LENGTH]) if text.isascii() and text.isdigit() else 0
-
-
-def _is_length(environ: Environ) -> bool:
-    """Whether a length that was told is one number (RFC 9112, 6.3): uWSGI hands two on as "2, 5"."""
+def _length(environ: Environ) -> int | None:
+    """The length that was told; None when that is not one number (RFC 9112, 6.3): uWSGI hands two on as "2, 5"."""
     text = environ.get("CONTENT_LENGTH") or "0"
-    return bool(text.isascii() and text.isdigit())
+    return int(text[:DIGITS_OF_A_LENGTH]) if text.isascii() and text.isdigit() else None
 
 
 def _whole(environ: Environ, length: int) -> bytes:
     stream = environ["wsgi.input"]
+    piece: bytes = stream.read(min(READ_AT_ONCE, length)) if length else b""
+    if len(piece) == length:
+        return piece
     whole = BytesIO()  # unlike pieces that are joined, it holds a large body once
-    arrived = 0
-    while arrived < length and (piece := stream.read(min(READ_AT_ONCE, length - arrived))):
-        if len(piece) == length:
-            return bytes(piece)
+    arrived = whole.write(piece)
+    while piece and arrived < length and (piece := stream.read(min(READ_AT_ONCE, length - arrived))):
         arrived += whole.write(piece)
     if arrived < length:
         raise Refused("request_timeout")
@@ -129,7 +129,7 @@ def _chunked(environ: Environ, source: Source, cap: int, engine: Reading) -> byt
 
 def throw_away_body(environ: Environ) -> None:
     """Read what the client still sends, within limits: a connection closed on unread bytes would lose our answer."""
-    left = 0 if is_chunked(environ) else min(_length(environ), THROWN_AWAY_AT_MOST)
+    left = 0 if is_chunked(environ) else min(_length(environ) or 0, THROWN_AWAY_AT_MOST)
     give_up = time.monotonic() + THROWING_AWAY_SECONDS
     stream = environ["wsgi.input"]
     try:

@@ -27,6 +27,7 @@ LARGEST_RATIO = 100
 _MANY = 1 << 20
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TO_A_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+', re.DOTALL)
+_BEGINS_PLAINLY = re.compile(rb"[\[{][^\0]").match
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _BARE = re.compile(rb"[^,\]}\s]++")
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
@@ -55,7 +56,8 @@ def parse_json(text: bytes, of: str) -> Any:
     try:
         if text.count(b"[") + text.count(b"{") > DEEPEST:
             _refuse_excess(text)
-        return _decoder.decode(text.decode(json.detect_encoding(text), "surrogatepass"))
+        encoding = "utf-8" if _BEGINS_PLAINLY(text) else json.detect_encoding(text)
+        return _decoder.decode(text.decode(encoding, "surrogatepass"))
     except RecursionError:
         raise UnparsableBody(delivery=of, kind="JSON", why="it nests too deeply") from None
     except ValueError as fault:

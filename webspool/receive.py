@@ -26,7 +26,7 @@ from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
 from webspool.payloads import says_json
 from webspool.rates import Rate
-from webspool.records import Delivery, WebhookRequest, delivery_of, new_id
+from webspool.records import Delivery, WebhookRequest, delivery_of, ids_behind, new_id
 from webspool.redaction import safe_headers, safe_url, storable
 from webspool.sealing import stored_form
 from webspool.signatures import Answer as Greeting
@@ -268,7 +268,8 @@ class Receiver:
                 self.say("condition_failed", source=source.name, delivery=delivery, condition=condition, fault=fault)
         else:
             planned = plan(source, arguments["event_type"])
-        return [{"id": new_id("j")} | job for job in planned]
+        ids = ids_behind(delivery, "j", len(planned))
+        return [{"id": id} | job for id, job in zip(ids, planned, strict=True)]
 
     def _chosen(self, source: Source, delivery: Delivery) -> Chosen:
         if self.answerer is not None and source.calls_code:
@@ -331,14 +332,20 @@ def _planned(task: Task[Any, Any]) -> dict[str, Any]:
 
 def _unreadable(source: Source, request: WebhookRequest) -> str | None:
     """Why a body that says it is JSON is not, or None. A large one would take several times its size to find out."""
-    content_type = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if source.payload == "raw" or not says_json(content_type) or len(request.body) > PARSED_BYTES:
+    if source.payload == "raw" or not _says_json(request.headers.get("Content-Type", "")):
+        return None
+    if len(request.body) > PARSED_BYTES:
         return None
     try:
         request.json  # noqa: B018 - parsed once, and found here and by whoever routes it
     except UnparsableBody as fault:
         return str(fault)
     return None
+
+
+@lru_cache(maxsize=256)
+def _says_json(content_type: str) -> bool:
+    return says_json(content_type.partition(";")[0].strip().lower())
 
 
 def write_body(folder: Path, delivery: str, body: bytes) -> Path:

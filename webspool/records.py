@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -17,6 +16,7 @@ from urllib.parse import parse_qsl
 from webspool import cloudevents, traces
 from webspool.errors import UnparsableBody
 from webspool.forms import Form, FormFile, read_form, says_form
+from webspool.kept import kept
 from webspool.payloads import decoded, inflated, parse_json, parse_xml, says_json, says_xml
 from webspool.sealing import plain, unsealed
 
@@ -26,9 +26,34 @@ if TYPE_CHECKING:
 
 def new_id(prefix: str) -> str:
     """A fresh time-ordered random id: `prefix_` and a UUIDv7 (RFC 9562, 5.7) in hexadecimal, 74 random bits."""
-    random = int.from_bytes(os.urandom(10), "big")
-    value = (time.time_ns() // 1_000_000) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64
-    return f"{prefix}_{value | 0b10 << 62 | random & 0x3FFFFFFFFFFFFFFF:032x}"
+    random = _Randomness.digits()
+    return f"{prefix}_{time.time_ns() // 1_000_000:012x}7{random[:3]}{_VARIANT[random[3]]}{random[4:]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+
+
+class _Randomness:
+    """Random digits for ids, of which the kernel is asked for a hundred at once; a fork draws its own."""
+
+    _process = -1
+    _left: Iterator[str] = iter(())
+
+    @classmethod
+    def digits(cls) -> str:
+        """19 hexadecimal ones. Threads take each their own: one step of an iterator is one step of Python."""
+        if cls._process == os.getpid() and (found := next(cls._left, None)) is not None:
+            return found
+        drawn = os.urandom(1000).hex()
+        found, *left = [drawn[at : at + 19] for at in range(0, 2000, 20)]
+        cls._left, cls._process = iter(left), os.getpid()
+        return found
+
+
+def ids_behind(id: str, prefix: str, count: int) -> list[str]:
+    """Ids for what is made together with `id`, a fresh one of ours: as unlike any other as that is."""
+    first = int(id.partition("_")[2], 16) + 1
+    return [f"{prefix}_{number:032x}" for number in range(first, first + count)]
 
 
 def new_ids(prefix: str, count: int) -> list[str]:
@@ -115,6 +140,13 @@ class Headers(Mapping[str, str]):
         self._text: str | None = None
 
     @classmethod
+    def of(cls, pairs: list[tuple[str, str]]) -> Headers:
+        """Pairs of text, taken as they are."""
+        headers = cls()
+        headers._pairs = tuple(pairs)
+        return headers
+
+    @classmethod
     def stored(cls, text: str) -> Headers:
         """Those that a ledger holds as JSON; they are read when somebody asks for one, which many tasks never do."""
         headers = cls()
@@ -150,7 +182,7 @@ class Headers(Mapping[str, str]):
 
     def get(self, name: str, default: Any = None) -> Any:
         """As any mapping's, without an exception on the way."""
-        return self._by_name().get(name.lower(), default)
+        return (self._first or self._by_name()).get(name.lower(), default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(dict.fromkeys(name.lower() for name, _ in self.pairs))
@@ -175,13 +207,13 @@ class WebhookRequest:
         if not isinstance(self.headers, Headers):
             object.__setattr__(self, "headers", Headers(self.headers))
 
-    @cached_property
+    @kept
     def query(self) -> dict[str, str]:
         """The query's fields; of a repeated one the last."""
         text = self.url.partition("#")[0].partition("?")[2]  # urlsplit raises at hosts that a sender may write
         return dict(parse_qsl(text, keep_blank_values=True, errors="replace"))
 
-    @cached_property
+    @kept
     def json(self) -> Any:
         """The body as JSON, inflated and parsed once for all who look into it. Raises UnparsableBody."""
         encoding = self.headers.get("Content-Encoding", "")
@@ -206,13 +238,13 @@ class Delivery:
     event_type: str | None = None
     stored_body: bytes | Path = field(default=b"", repr=False)
 
-    @cached_property
+    @kept
     def body(self) -> bytes:
         """The raw bytes as the sender signed them. Raises BodySealed when they are encrypted and no key fits."""
         stored = self.stored_body if isinstance(self.stored_body, bytes) else self.stored_body.read_bytes()
         return unsealed(stored, self.id)
 
-    @cached_property
+    @kept
     def traceparent(self) -> str | None:
         """The sender's place in a trace (W3C Trace Context), None when it told none that is valid."""
         if isinstance(self.headers, Headers) and not self.headers.mention(traces.HEADER):
@@ -220,33 +252,33 @@ class Delivery:
         found = traces.read(self.headers.get(traces.HEADER))
         return None if found is None else str(found)
 
-    @cached_property
+    @kept
     def content_type(self) -> str:
         return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
 
-    @cached_property
+    @kept
     def content(self) -> bytes:
         """The body without its Content-Encoding (gzip, deflate). Raises UnparsableBody."""
         encoding = self.headers.get("Content-Encoding")
         return inflated(self.body, encoding, self.id) if encoding else self.body
 
-    @cached_property
+    @kept
     def text(self) -> str:
         """The content as text, by its charset or as UTF-8; undecodable bytes become the replacement character."""
         return decoded(self.content, self._parameter("charset"))
 
-    @cached_property
+    @kept
     def query(self) -> dict[str, str]:
         """The query's fields; of a repeated one the last."""
         return WebhookRequest(self.method, self.url, {}).query
 
-    @cached_property
+    @kept
     def form(self) -> dict[str, str]:
         """The form's text fields (urlencoded or multipart); of a repeated one the last. Raises UnparsableBody."""
         self._expect_a_form()
         return self._form[0]
 
-    @cached_property
+    @kept
     def files(self) -> dict[str, FormFile]:
         """The multipart form's files, held in memory; of a repeated name the last. Raises UnparsableBody.
 
@@ -255,7 +287,7 @@ class Delivery:
         self._expect_a_form()
         return self._form[1]
 
-    @cached_property
+    @kept
     def json(self) -> Any:
         """The content as JSON; GitHub's and Slack's `payload=` form field is looked into. Raises UnparsableBody."""
         if "payload" in self._form[0] and not self._looks_like_an_object():
@@ -264,14 +296,14 @@ class Delivery:
             self._refuse_unless(self._looks_like_json(), "JSON", hint)
         return parse_json(self.content, self.id)
 
-    @cached_property
+    @kept
     def xml(self) -> Element:
         """The root element of an XML body (xml.etree). Raises UnparsableBody; entities are refused."""
         if not says_xml(self.content_type) and (hint := self._hint()):
             self._refuse_unless(self.content.lstrip()[:1] == b"<", "XML", hint)
         return parse_xml(self.content, self.id)
 
-    @cached_property
+    @kept
     def cloudevent(self) -> dict[str, Any]:
         """The attributes of a CloudEvent and its `data`, however it was sent. Raises UnparsableBody."""
         if self.content_type == cloudevents.STRUCTURED:
@@ -283,7 +315,7 @@ class Delivery:
             raise UnparsableBody(delivery=self.id, kind="a CloudEvent", why=why)
         return cloudevents.read_binary(self.headers, self.json if says_json(self.content_type) else self.content)
 
-    @cached_property
+    @kept
     def data(self) -> dict[str, Any]:
         """One dict, whatever the kind: the JSON object, else the form, else the query; a CloudEvent's data.
 
@@ -294,7 +326,7 @@ class Delivery:
         found = self.cloudevent["data"] if self.content_type == cloudevents.STRUCTURED else self.json
         return found if isinstance(found, dict) else {"value": found}
 
-    @cached_property
+    @kept
     def _form(self) -> Form:
         """Empty for a body that is none."""
         if not says_form(self.content_type):

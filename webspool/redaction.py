@@ -27,12 +27,9 @@ def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> list[list
 
     A signature is kept (it is no secret, and says why a webhook was refused), unless the scheme sends the secret.
     """
-    own = _header_places(scheme)
+    own = frozenset() if scheme is None else scheme.secret_headers
     pairs = headers.pairs if isinstance(headers, Headers) else headers.items()
-    return [
-        [storable(name), MASK if _names_a_secret(name) or (own and name.lower() in own) else storable(value)]
-        for name, value in pairs
-    ]
+    return [[storable(name), MASK if _holds_a_secret(name, own) else storable(value)] for name, value in pairs]
 
 
 def safe_url(url: str, scheme: Scheme | None) -> str:
@@ -65,11 +62,9 @@ def _names_a_secret(name: str) -> bool:
     return lower in URL_HEADERS or any(word in lower for word in SECRET_WORDS)
 
 
-@lru_cache(maxsize=64)
-def _header_places(scheme: Scheme | None) -> frozenset[str]:
-    if scheme is None or not scheme.sends_secret:
-        return frozenset()
-    return frozenset(place.partition(":")[2].lower() for place in scheme.secret_places if place.startswith("header:"))
+@lru_cache(maxsize=512)
+def _holds_a_secret(header: str, own: frozenset[str]) -> bool:
+    return _names_a_secret(header) or header.lower() in own
 
 
 def _safe_path(path: str, scheme: Scheme | None) -> str:

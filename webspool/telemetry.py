@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -89,7 +89,10 @@ _held: list[bytes] | None = None
 
 def write_stderr(text: str) -> None:
     """One write to descriptor 2: lines of several processes do not mix."""
-    data = text.encode("utf-8", "backslashreplace")
+    _tell(text.encode("utf-8", "backslashreplace"))
+
+
+def _tell(data: bytes) -> None:
     if _held is None:
         _write(data)
     else:
@@ -100,8 +103,10 @@ def write_stderr(text: str) -> None:
 
 
 def _write(data: bytes) -> None:
-    with suppress(OSError):
+    try:
         os.write(2, data)
+    except OSError:  # nobody can be told
+        return
 
 
 @contextmanager
@@ -130,18 +135,20 @@ def teller(process: str) -> Say:
 def _json_lines(process: str) -> Say:
     """A line is made on the way of every webhook, so it is put together here and not by structlog's processors."""
     encoder = msgspec.json.Encoder(enc_hook=repr).encode
+    spaced = msgspec.json.format
     slowly = json.JSONEncoder(default=repr, check_circular=False).encode
-    origin = slowly(process)
+    origin = slowly(process).encode()
 
-    def encode(facts: dict[str, Any]) -> str:
+    def encode(facts: dict[str, Any]) -> bytes:
         try:
-            return msgspec.json.format(encoder(facts), indent=0).decode()
+            return spaced(encoder(facts), indent=0)
         except (ValueError, OverflowError):  # a lone surrogate, a number without end
-            return slowly(facts)
+            return slowly(facts).encode()
 
     def say(happening: str, /, **facts: Any) -> None:
-        told = f", {encode(facts)[1:-1]}" if facts else ""
-        write_stderr(f'{{"timestamp": "{_now()}", "process": {origin}, "event": "{happening}"{told}}}\n')
+        told = b", " + encode(facts)[1:-1] if facts else b""
+        line = b'{"timestamp": "%b", "process": %b, "event": "%b"%b}\n'
+        _tell(line % (_now().encode(), origin, happening.encode(), told))
         for listener in _listeners:
             listener(happening, facts)
 

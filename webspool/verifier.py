@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from webspool.certificates import Certificates
 from webspool.errors import WebspoolError
 from webspool.records import WebhookRequest
-from webspool.signatures import Verdict, certificate_wanted, check
+from webspool.signatures import Plain, Verdict, certificate_wanted, check
 from webspool.source import Source
 from webspool.telemetry import Say
 
@@ -19,6 +19,7 @@ class Known:
 
     secrets: tuple[str, ...] = field(default=(), repr=False)
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    plain: Plain | None = None
 
 
 class Verifier:
@@ -35,12 +36,14 @@ class Verifier:
 
     def judge(self, source: Source, request: WebhookRequest, now: float) -> Verdict:
         """Whether the request is the source's sender's; `now` is Unix seconds. May fetch the sender's certificate."""
+        known = self.known(source)
+        if known.plain is not None:
+            return known.plain.check(request)
         scheme, certificates = source.scheme, None
         if scheme.certificate is not None and (address := certificate_wanted(scheme, request)) is not None:
             if (text := self.certificates.get(address)) is None:
                 return Verdict(False, "certificate_unavailable")
             certificates = {address: text}
-        known = self.known(source)
         addressed = self.addressed(source, request)
         return check(scheme, known.secrets, addressed, now, tokens=known.tokens, certificates=certificates)
 
@@ -49,7 +52,8 @@ class Verifier:
         known = self._known.get(source)
         if known is None:
             try:
-                known = Known(self._resolved(source.secrets), self._resolved(source.tokens))
+                secrets, tokens = self._resolved(source.secrets), self._resolved(source.tokens)
+                known = Known(secrets, tokens, Plain(source.scheme, secrets) if source.scheme.plain else None)
             except (WebspoolError, ValueError, OSError):
                 self._say("secret_unreadable", source=source.name)
                 return Known()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from webspool import frames
@@ -16,8 +15,7 @@ DURABLE = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(NamedTuple):
     """One thing to be done to the ledger, once: doing it again under the same `id` changes nothing.
 
     `deadline` is in seconds of the monotonic clock: past it the keeper drops the operation, and its caller may do

@@ -237,6 +237,41 @@ def _locked(path: Path, seconds: float) -> int:
             return descriptor
 
 
+class _Line:
+    """One thread's connection to the keeper, as long as it holds."""
+
+    __slots__ = ("decoder", "hundredths", "process", "pushed", "socket")
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.socket: socket.socket | None = None
+        self.decoder, self.hundredths = frames.Decoder(), 0
+        self.pushed: list[dict[str, Any]] = []
+
+    def bound(self, connection: socket.socket, seconds: float) -> None:
+        """Let sending and receiving fail after so long, rounded up to a hundredth of a second.
+
+        The kernel keeps the time: Python's own timeouts ask `poll` before each of them.
+        """
+        hundredths = max(math.ceil(seconds * 100), 1)
+        if hundredths != self.hundredths:
+            self.hundredths = hundredths
+            value = struct.pack("@ll", hundredths // 100, hundredths % 100 * 10_000)  # a timeval
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+    def received(self, connection: socket.socket, flags: int = 0) -> list[frames.Frame]:
+        data = connection.recv(RECEIVED_AT_ONCE, flags)
+        if not data:
+            raise ConnectionResetError
+        return self.decoder.feed(data)
+
+    def close(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+
 class SocketRoute:
     """The way of a process to the keeper: one connection a thread, made anew after a fork."""
 
@@ -246,97 +281,81 @@ class SocketRoute:
 
     def ask(self, operation: Operation) -> Answer:
         """Send, and wait for the answer of that id until the deadline. Raises KeeperGone, LedgerUnavailable."""
+        line = self._line()
         try:
-            connection = self._connection()
-            self._bound(connection, operation.deadline - time.monotonic())
+            connection = line.socket or self._connect(line)
+            line.bound(connection, operation.deadline - time.monotonic())
             connection.sendall(operation.frame())
-            return self._answer(connection, operation)
+            return self._answer(line, connection, operation)
         except (OSError, ValueError) as fault:
-            self.close()
+            line.close()
             raise KeeperGone from fault
 
-    def _answer(self, connection: socket.socket, operation: Operation) -> Answer:
+    def _answer(self, line: _Line, connection: socket.socket, operation: Operation) -> Answer:
         while True:
             answer = None
-            for message, body in self._received(connection):
+            for message, body in line.received(connection):
                 if "push" in message:
-                    self._local.pushed.append(message["push"])
+                    line.pushed.append(message["push"])
                 elif message["id"] == operation.id and answer is None:  # another id: late, its operation was given up
                     answer = message, body
             if answer is not None:
                 return self._opened(*answer)
-            self._bound(connection, operation.deadline - time.monotonic())
+            line.bound(connection, operation.deadline - time.monotonic())
 
     def _opened(self, message: dict[str, Any], body: bytes) -> Answer:
         if "why" in message:
             raise LedgerUnavailable(ledger=self._folder.parent, why=message["why"])
         return Answer(message["is"], body)
 
-    def _bound(self, connection: socket.socket, seconds: float) -> None:
-        """Let sending and receiving fail after so long, rounded up to a hundredth of a second.
-
-        The kernel keeps the time: Python's own timeouts ask `poll` before each of them.
-        """
-        hundredths = max(math.ceil(seconds * 100), 1)
-        if hundredths != self._local.hundredths:
-            self._local.hundredths = hundredths
-            value = struct.pack("@ll", hundredths // 100, hundredths % 100 * 10_000)  # a timeval
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
-
-    def _received(self, connection: socket.socket, flags: int = 0) -> list[tuple[dict[str, Any], bytes]]:
-        data = connection.recv(RECEIVED_AT_ONCE, flags)
-        if not data:
-            raise ConnectionResetError
-        return list(self._local.decoder.feed(data))
-
     def tell(self, operation: Operation) -> bool:
         """Send without waiting; False when nobody takes it."""
         given = {"id": operation.id, "do": operation.verb, "with": operation.arguments, "by": None, "tell": True}
+        line = self._line()
         try:
-            connection = self._connection()
-            self._bound(connection, TELLING_SECONDS)
+            connection = line.socket or self._connect(line)
+            line.bound(connection, TELLING_SECONDS)
             connection.sendall(frames.encode(given, operation.body))
         except (OSError, ValueError):
-            self.close()
+            line.close()
             return False
         return True
 
-    def _connection(self) -> socket.socket:
-        if getattr(self._local, "pid", None) != os.getpid():
-            self._local.pid, self._local.socket = os.getpid(), None
-            self._local.pushed = []
-        if self._local.socket is None:
-            self._local.socket = _connected(self._folder)
-            self._local.decoder, self._local.hundredths = frames.Decoder(), 0
-        connection: socket.socket = self._local.socket
+    def _line(self) -> _Line:
+        """This thread's; that of a process from which this one was forked is not ours."""
+        line: _Line | None = getattr(self._local, "line", None)
+        if line is None or line.process != os.getpid():
+            line = self._local.line = _Line()
+        return line
+
+    def _connect(self, line: _Line) -> socket.socket:
+        connection = _connected(self._folder)
+        line.decoder, line.hundredths, line.socket = frames.Decoder(), 0, connection
         return connection
 
     def connected(self) -> bool:
         """Whether this thread has a connection, over which the keeper can say something unasked."""
-        return getattr(self._local, "socket", None) is not None
+        return self._line().socket is not None
 
     def pushed(self) -> list[dict[str, Any]]:
         """What the keeper said unasked since the last time."""
-        connection = getattr(self._local, "socket", None)
+        line = self._line()
+        connection = line.socket
         if connection is None:
             return []
         try:
             while True:
-                received = self._received(connection, socket.MSG_DONTWAIT)
-                self._local.pushed += [message["push"] for message, _ in received if "push" in message]
+                received = line.received(connection, socket.MSG_DONTWAIT)
+                line.pushed += [message["push"] for message, _ in received if "push" in message]
         except BlockingIOError:
             pass
         except (OSError, ValueError):
-            self.close()
-        taken, self._local.pushed = self._local.pushed, []
-        return list(taken)
+            line.close()
+        taken, line.pushed = line.pushed, []
+        return taken
 
     def close(self) -> None:
-        connection = getattr(self._local, "socket", None)
-        if connection is not None:
-            connection.close()
-            self._local.socket = None
+        self._line().close()
 
 
 def _connected(folder: Path) -> socket.socket:

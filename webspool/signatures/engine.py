@@ -58,7 +58,7 @@ def check(
         if known is None:
             return Verdict(False, INVALID)
         if known.plain:
-            return _judged_plainly(known, _several(secrets), request)
+            return Plain(known, secrets).check(request)
         return _judged(known, _several(secrets), Reading(request), now, tokens, certificates or {})
     except Exception:  # a sender's bytes or a user's own Scheme must not become a 5xx
         return Verdict(False, INVALID)
@@ -87,22 +87,38 @@ def certificate_wanted(scheme: str | Scheme, request: WebhookRequest) -> str | N
         return None
 
 
-def _judged_plainly(scheme: Scheme, secrets: list[str], request: WebhookRequest) -> Verdict:
-    """What `_judged` comes to for one HMAC over the raw body in one header: most of the traffic, in half the time."""
-    header = request.headers.get(scheme.places[0][7:], "").encode("utf-8", "surrogatepass")
-    prefix = scheme.prefix.encode()
-    if not header:
-        return Verdict(False, MISSING)
-    found = False
-    if header[: len(prefix)].lower() == prefix.lower():
-        for secret in secrets:
-            key = secret.encode("utf-8", "surrogatepass")
-            made = encoded(hmac.digest(key, request.body, scheme.algorithm), scheme.encoding)
-            found |= hmac.compare_digest(header[len(prefix) :], made)
-    if not found:
-        return Verdict(False, INVALID)
-    reading = Reading(request, proven=True)
-    return Verdict(True, None, _named(scheme.event_id, reading, whole=True), _named(scheme.event_type, reading))
+class Plain:
+    """What `_judged` comes to for one HMAC over the raw body in one header: most of the traffic, in half the time.
+
+    Made ready once for a scheme and its secrets, also of a source that many threads serve.
+    """
+
+    def __init__(self, scheme: Scheme, secrets: Iterable[str]) -> None:
+        self._scheme, self._header, self._prefix = scheme, scheme.places[0][7:], scheme.prefix.encode()
+        keys = [secret.encode("utf-8", "surrogatepass") for secret in _several(secrets)]
+        self._keyed = [hmac.new(key, digestmod=scheme.algorithm) for key in keys]
+
+    def check(self, request: WebhookRequest) -> Verdict:
+        """As `check`. Never raises."""
+        try:
+            return self._judged(request)
+        except Exception:  # as there
+            return Verdict(False, INVALID)
+
+    def _judged(self, request: WebhookRequest) -> Verdict:
+        header = request.headers.get(self._header, "").encode("utf-8", "surrogatepass")
+        if not header:
+            return Verdict(False, MISSING)
+        length, found = len(self._prefix), False
+        if header[:length].lower() == self._prefix.lower():
+            for keyed in self._keyed:
+                made = keyed.copy()
+                made.update(request.body)
+                found |= hmac.compare_digest(header[length:], encoded(made.digest(), self._scheme.encoding))
+        if not found:
+            return Verdict(False, INVALID)
+        reading, scheme = Reading(request, proven=True), self._scheme
+        return Verdict(True, None, _named(scheme.event_id, reading, whole=True), _named(scheme.event_type, reading))
 
 
 def _judged(

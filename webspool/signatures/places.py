@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
@@ -106,11 +107,23 @@ class Reading:
 
     def text(self, place: str) -> str:
         """The first value in a place as text; empty when nothing is there."""
-        if place.startswith("header:") and "|" not in place:
-            value = self.request.headers.get(place[7:], "")
+        kind, name = _usual(place)
+        if kind == "header":
+            value = self.request.headers.get(name, "")
             if value.isascii():
                 return value.strip()
+        elif kind == "body" and isinstance(document := self._on_the_way(name), dict):
+            held = document.get(name)
+            return "" if held is None else _text(held).decode("utf-8", "replace").strip()
         return (self.first(place) or b"").decode("utf-8", "replace").strip()
+
+
+@lru_cache(maxsize=1024)
+def _usual(place: str) -> tuple[str, str]:
+    """The kind and the name of a place that is one header, or one field at the top of the body; else no kind."""
+    kind, _, name = place.partition(":")
+    unusual = {"header": "|", "body": "|.*"}.get(kind)
+    return (kind, name) if unusual is not None and not set(unusual) & set(name) else ("", "")
 
 
 def document_of(request: WebhookRequest) -> Any:

@@ -107,6 +107,11 @@ class Scheme:
         return tuple(place for way in self.ways if way.algorithm in SENT for place in way.places)
 
     @cached_property
+    def secret_headers(self) -> frozenset[str]:
+        """The headers among them, in lower case."""
+        return frozenset(place[7:].lower() for place in self.secret_places if place.startswith("header:"))
+
+    @cached_property
     def covers_body(self) -> bool:
         """Whether the proof says that the body arrived whole."""
         return all(way.digest is not None or (way._is_signature and _covers(way)) for way in self.ways)
