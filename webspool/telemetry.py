@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
-import structlog
 
 TROUBLES = frozenset(
     {
@@ -128,8 +127,12 @@ def unheard(happening: str, /, **facts: Any) -> None:
 
 def teller(process: str) -> Say:
     """The happenings of one process: JSON lines, or readable ones on a terminal."""
-    terminal = sys.stderr is not None and sys.stderr.isatty()
-    return _readable(process) if terminal else _json_lines(process)
+    return _readable(process) if writes_to_a_terminal() else _json_lines(process)
+
+
+def writes_to_a_terminal() -> bool:
+    """Whether a person reads what is told."""
+    return sys.stderr is not None and sys.stderr.isatty()
 
 
 def _json_lines(process: str) -> Say:
@@ -156,6 +159,8 @@ def _json_lines(process: str) -> Say:
 
 
 def _readable(process: str) -> Say:
+    import structlog.dev  # brings some 150 modules along, and only a terminal needs them
+
     render = structlog.dev.ConsoleRenderer()
 
     def say(happening: str, /, **facts: Any) -> None:
