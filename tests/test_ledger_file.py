@@ -20,6 +20,7 @@ from webspool.ledger.database import Database
 from webspool.ledger.operations import Operation
 
 LEDGERS = 5
+SETTINGS = {"mmap_size": 0, "temp_store": 2, "trusted_schema": 0, "fullfsync": 1}
 
 
 @pytest.fixture
@@ -36,6 +37,14 @@ def test_what_must_be_on_disk_before_it_is_answered_is_flushed_and_what_need_not
             assert tx.connection.execute("PRAGMA synchronous").fetchall() == [(level,)]
     durable = {verb for verb in ("accept", "spool", "act", "replay", "turn") if Operation("", verb, {}).durable}
     assert durable == {"accept", "spool", "act", "replay"}
+
+
+def test_a_ledger_has_all_the_settings_that_are_written_down(tmp_path: Path) -> None:
+    """SQLite stops at the first statement that tells a row until somebody reads on."""
+    database = Database(tmp_path / "ledger.db")
+    told = {name: database.connection.execute(f"PRAGMA {name}").fetchall() for name in SETTINGS}
+    database.close()
+    assert told == {name: [(value,)] for name, value in SETTINGS.items()}
 
 
 def test_a_ledger_that_another_holds_is_told_as_unavailable(ledger: Ledger) -> None:

@@ -186,7 +186,7 @@ class Database:
         try:
             self.connection = apsw.Connection(str(path))
             self._wait_at_most(busy_seconds)
-            self.connection.execute(PRAGMAS)
+            self.connection.execute(PRAGMAS).fetchall()  # else nothing runs behind the first that tells a row
             self.connection.set_wal_hook(self._note_log_size)
             self._synchronous = ""
             self._known, self._data_version = Known(), None
