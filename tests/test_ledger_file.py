@@ -18,6 +18,7 @@ from webspool.errors import LedgerRefused, LedgerUnavailable
 from webspool.ledger.client import Client
 from webspool.ledger.database import Database
 from webspool.ledger.operations import Operation
+from webspool.ledger.output import Outputs
 
 LEDGERS = 5
 SETTINGS = {"mmap_size": 0, "temp_store": 2, "trusted_schema": 0, "fullfsync": 1}
@@ -45,6 +46,14 @@ def test_a_ledger_has_all_the_settings_that_are_written_down(tmp_path: Path) -> 
     told = {name: database.connection.execute(f"PRAGMA {name}").fetchall() for name in SETTINGS}
     database.close()
     assert told == {name: [(value,)] for name, value in SETTINGS.items()}
+
+
+def test_output_is_not_flushed_at_each_commit(tmp_path: Path) -> None:
+    """NORMAL: its log is flushed before it is copied, so that a power cut takes the latest output and spoils none."""
+    outputs = Outputs(tmp_path / "output.db")
+    told = [outputs.connection.execute(f"PRAGMA {name}").fetchall() for name in ("synchronous", "trusted_schema")]
+    outputs.close()
+    assert told == [[(1,)], [(0,)]]
 
 
 def test_a_ledger_that_another_holds_is_told_as_unavailable(ledger: Ledger) -> None:
