@@ -60,6 +60,9 @@ class Watching:
     def take(self, number: int, data: bytes) -> None:
         self.output[number] = self.output.get(number, b"") + data
 
+    def sent(self) -> None:
+        """Nothing is left to be done."""
+
     def tick(self, number: int) -> Outcome | None:
         self.ticks.append(number)
         return self.outcome

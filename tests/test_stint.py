@@ -42,13 +42,9 @@ class Runner:
     def hello(self, _seconds: float) -> dict[str, Policy]:
         return {"free": Policy(), "once": Policy(max_attempts=1)}
 
-    def call(self, order: Packed, _policy: Policy, on_output: Any, _tick: Any = None) -> Outcome:
-        self.taken.append([order.job])
-        on_output(b"one\n")
-        return SUCCEEDED
-
     def call_several(self, orders: Sequence[Packed], _policies: Sequence[Policy], watcher: Watcher) -> list[Outcome]:
         self.taken.append([order.job for order in orders])
+        watcher.sent()
         return self._meanwhile(list(orders), watcher)
 
     def kill(self) -> None:

@@ -27,7 +27,9 @@ READABLE, WRITABLE = 1, 4
 
 
 class Attempt:
-    """One order in a runner. `noted` tells the outcome when that has come among the output (see Batch)."""
+    """One order in a runner. `noted` tells the outcome when that has come among the output (see Batch); `since` is when
+    its time began to run, if not just now.
+    """
 
     def __init__(
         self,
@@ -37,11 +39,12 @@ class Attempt:
         on_output: OnOutput,
         tick: Tick | None,
         noted: Callable[[], Outcome | None] | None = None,
+        since: float | None = None,
     ) -> None:
         self.runner, self.order, self.policy = runner, order, policy
         self.on_output, self.tick, self._noted = on_output, tick, noted
         now = time.monotonic()
-        self.soft = math.inf if policy.timeout is None else now + policy.timeout
+        self.soft = math.inf if policy.timeout is None else (since or now) + policy.timeout
         self.hard = self.soft + policy.grace
         self.warned = False
         self.next_tick = math.inf if tick is None else now + TICK_SECONDS
@@ -49,13 +52,14 @@ class Attempt:
     def outcome(self) -> Outcome:
         """Send the order and wait; whatever happens first decides."""
         try:
-            self.unsent = self.runner.send(memoryview(order_frame(self.order, limit=self.soft)))
+            unsent = self.runner.send(memoryview(order_frame(self.order, limit=self.soft)))
         except OSError:
             return never_began(self.runner.died(self.on_output).error)
-        return self.wait()
+        return self.wait(unsent)
 
-    def wait(self) -> Outcome:
-        """The outcome of what has been sent."""
+    def wait(self, unsent: memoryview) -> Outcome:
+        """The outcome of what has been sent, but for a rest of it."""
+        self.unsent = unsent
         while True:
             outcome = self._react(self.runner.poll(self._patience())) or self._keep_time()
             if outcome is not None:

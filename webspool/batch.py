@@ -31,6 +31,9 @@ _LOST = Outcome(Ending.INTERRUPTED, error="what it came to was lost in its runne
 class Watcher(Protocol):
     """Who hears of a batch; `number` is an order's place in it, from 0."""
 
+    def sent(self) -> None:
+        """The first is on its way: what need not be done before that is to be done now."""
+
     def take(self, number: int, data: bytes) -> None:
         """Some of its output."""
 
@@ -53,30 +56,38 @@ class Batch:
 
     def outcomes(self) -> list[Outcome]:
         """Those of the orders that were begun, in their order; the others can be run elsewhere."""
-        if self._is_sent() and not self._ends_quickly():
+        try:
+            self._send()
+        except OSError:
+            self._runner.take_back()
+            return [never_began(self._runner.died(self._output.take).error)]
+        self._watcher.sent()
+        if self._unsent or not self._ends_quickly():
             self._wait_for_the_slow()
-        self._runner.take_back()
+        elif len(self._ended) < len(self._orders):
+            self._runner.take_back()
         return self._ended
 
-    def _is_sent(self) -> bool:
-        limits = [math.inf if each.timeout is None else each.timeout for each in self._policies]
-        further = [order_frame(order, limit=-limit) for order, limit in zip(self._orders[1:], limits[1:], strict=True)]
-        queued = self._runner.queue(further)
+    def _send(self) -> None:
+        """All but the first lie ready before that is sent, as far as there is room. Raises OSError."""
+        queued = self._queue() if len(self._orders) > 1 else 0
+        self._sent_at = time.monotonic()
+        limit = self._sent_at + _limit(self._policies[0])
+        self._unsent = self._runner.send(memoryview(order_frame(self._orders[0], limit=limit, following=queued)))
+
+    def _queue(self) -> int:
+        further = zip(self._orders[1:], self._policies[1:], strict=True)
+        queued = self._runner.queue([order_frame(order, limit=-_limit(policy)) for order, policy in further])
         del self._orders[1 + queued :]
-        first = order_frame(self._orders[0], limit=time.monotonic() + limits[0], following=queued)
-        try:
-            self._runner.send_all(first)
-        except OSError:
-            self._ended.append(never_began(self._runner.died(self._output.take).error))
-            return False
-        return True
+        return queued
 
     def _ends_quickly(self) -> bool:
         """Whether the batch is over within a moment, in which nothing but its end is looked for."""
-        until = time.monotonic() + QUICK_SECONDS
+        until = self._sent_at + min(QUICK_SECONDS, _limit(self._policies[0]))
+        control = self._runner.control.fileno()
         while (left := until - time.monotonic()) > 0:
             ready = self._runner.poll_quietly(left)
-            if self._runner.control.fileno() in ready:
+            if control in ready:
                 if self._hears_the_end():
                     return True
             elif self._runner.has_died(ready):
@@ -106,14 +117,16 @@ class Batch:
             self._ended.append(outcome)
 
     def _wait_for_the_slow(self) -> None:
-        taken = self._runner.take_back()
+        taken = self._runner.take_back() if len(self._orders) > 1 else 0
         del self._orders[len(self._orders) - taken :]
         self._runner.drain(self._output.take)
         self._watcher.slow(self._ended, len(self._orders))
         while (number := len(self._ended)) < len(self._orders):
             order, policy, tick = self._orders[number], self._policies[number], partial(self._watcher.tick, number)
-            attempt = Attempt(self._runner, order, policy, self._output.take, tick, partial(self._noted, number))
-            outcome = attempt.wait()
+            noted, since = partial(self._noted, number), None if number else self._sent_at
+            attempt = Attempt(self._runner, order, policy, self._output.take, tick, noted, since)
+            outcome = attempt.wait(self._unsent)
+            self._unsent = attempt.unsent
             if self._noted(number) is None:  # the runner has said so itself, or nobody has: it goes on to no other
                 self._read_to_the_end()
                 self._ended[number:] = [outcome]
@@ -129,6 +142,10 @@ class Batch:
 
     def _end(self, message: dict[str, Any]) -> None:
         self._ended.append(outcome_of(message))
+
+
+def _limit(policy: Policy) -> float:
+    return math.inf if policy.timeout is None else policy.timeout
 
 
 class Splitter:

@@ -44,7 +44,8 @@ class Doubt:
     def note(self, task: str, outcome: Outcome, seconds: float) -> None:
         """How an attempt ended, and after how many seconds."""
         if outcome.ending not in (Ending.FAILED, Ending.INTERRUPTED):
-            self._reset()
+            if self.failures:
+                self._reset()
         elif seconds <= QUICK_SECONDS and outcome.charge and not outcome.cut:
             self.failures += 1
             self.tasks.add(task)

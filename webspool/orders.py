@@ -10,25 +10,14 @@ import math
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from webspool import frames
 from webspool.records import Delivery, Ending, Headers, Order, Outcome
 
-_PLAIN = (
-    "result",
-    "error",
-    "traceback",
-    "after_seconds",
-    "charge",
-    "cut",
-    "exit_code",
-    "signal",
-    "began_at",
-    "ended_at",
-)
+_PLAIN = ("result", "error", "traceback", "after_seconds", "charge", "cut", "exit_code", "signal")
 _DEFAULTS = {field.name: field.default for field in fields(Outcome)}
 _ENDINGS = {ending.value: ending for ending in Ending}
 _DELIVERY = ("id", "source", "method", "url", "received_at", "event_id", "event_type")
@@ -36,8 +25,7 @@ _HOW = struct.Struct(">dB")
 """What follows an order's body in its frame: its time limit, and how many further orders lie ready."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """An order as bytes. `bodies` is the folder of what is too large for the ledger's rows."""
 
     job: str
@@ -90,8 +78,7 @@ def _parts(order: Order | Packed) -> tuple[bytes, bytes]:
     return packed(values, arguments, told, str(stored)), b""
 
 
-@dataclass(frozen=True, slots=True)
-class Ordered:
+class Ordered(NamedTuple):
     """What a runner is to do. `following` further orders lie in its queue."""
 
     order: Order
@@ -124,10 +111,13 @@ def _order(message: dict[str, Any], body: bytes, bodies: Path) -> Order:
 def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: float, ended_at: float) -> bytes:
     """An outcome as a frame; `left` says what the task left running, which ends the runner. Times are Unix seconds."""
     message: dict[str, Any] = {"attempt": attempt, "ending": outcome.ending.value, "times": (began_at, ended_at)}
-    for name in _PLAIN:
-        value = getattr(outcome, name)
-        if value != _DEFAULTS[name]:
-            message[name] = value
+    if outcome.ending is not Ending.SUCCEEDED:
+        for name in _PLAIN:
+            value = getattr(outcome, name)
+            if value != _DEFAULTS[name]:
+                message[name] = value
+    elif outcome.result is not None:
+        message["result"] = outcome.result
     if left is not None:
         message["left"] = left
     return frames.encode(message)
@@ -135,6 +125,6 @@ def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: fl
 
 def outcome_of(message: dict[str, Any]) -> Outcome:
     """The outcome that `outcome_frame` wrote."""
-    given = {name: message[name] for name in _PLAIN if name in message}
+    given = {name: value for name, value in message.items() if name in _PLAIN}
     began_at, ended_at = message["times"]
     return Outcome(_ENDINGS[message["ending"]], **given, began_at=began_at, ended_at=ended_at)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -60,13 +59,12 @@ class Runner(Protocol):
         on_output: Callable[[bytes], None],
         tick: Callable[[], Outcome | None] | None = ...,
     ) -> Outcome: ...
-    def call_several(self, orders: Sequence[Packed], policies: Sequence[Policy], watcher: Watcher) -> list[Outcome]: ...
     def kill(self) -> None: ...
 
 
 @runtime_checkable
 class TakesSeveral(Protocol):
-    """A runner that can be handed so many orders at once."""
+    """A runner that can be handed so many orders at once. To ask this of one takes a while: once is enough."""
 
     @property
     def most(self) -> int: ...
@@ -104,8 +102,9 @@ class Performer:
         self._output_cap = output_cap
         self._start_runner = start_runner
         self._runner: Runner | None = None
+        self._takes_several: TakesSeveral | None = None
         self._policies: dict[str, Policy] = {}
-        self._generation = self._most = 1
+        self._generation = 1
         self._mending = 1.0
         self._renewal = Renewal()
         self._doubt = Doubt()
@@ -118,11 +117,11 @@ class Performer:
             if finished and not self._may_go_on():
                 self.turn(finished, claim_next=False)
                 finished = Finished()
-            if finished and self._doubt.asks:
+            elif finished and self._doubt.asks:
                 self.turn(finished, claim_next=False)
                 finished = Finished()
                 self._look_at_others()
-            if not self.ready():
+            if not finished and not self.ready():
                 continue
             claims = self.turn(finished)
             finished = self.run(claims) if claims else Finished()
@@ -133,7 +132,7 @@ class Performer:
         """Let the runner go."""
         if self._runner is not None:
             self._runner.kill()
-            self._runner = None
+            self._runner = self._takes_several = None
 
     def run(self, claims: Sequence[Claim]) -> Finished:
         """One attempt, or several quick ones in a row."""
@@ -141,7 +140,7 @@ class Performer:
         stint = Stint(
             claims,
             policies,
-            [self._capture(claim.order) for claim in claims],
+            self._capture,
             self.say,
             cap=self._output_cap,
             interruption=self._interruption,
@@ -157,13 +156,12 @@ class Performer:
     def call(self, claims: Sequence[Claim], policies: Sequence[Policy], stint: Stint) -> list[Outcome]:
         """Run the tasks in the runner; whatever becomes of one is an outcome."""
         assert self._runner is not None
-        if len(claims) > 1:
-            assert isinstance(self._runner, TakesSeveral)
-            outcomes = self._runner.call_several([claim.order for claim in claims], policies, stint)
+        if self._takes_several is not None:
+            outcomes = self._takes_several.call_several([claim.order for claim in claims], policies, stint)
         else:
             stint.begin(0)
-            take, tick = partial(stint.take, 0), partial(stint.tick, 0)
-            outcomes = [self._runner.call(claims[0].order, policies[0], take, tick)]
+            order, policy = claims[0].order, policies[0]
+            outcomes = [self._runner.call(order, policy, lambda data: stint.take(0, data), lambda: stint.tick(0))]
         if self._runner.retired:
             order = claims[len(outcomes) - 1].order
             self.say("runner_retired", task=order.task, job=order.job, left=self._runner.retired)
@@ -187,7 +185,8 @@ class Performer:
 
     def _wanted(self) -> dict[str, Any]:
         post = self.post
-        first, *further = new_ids("a", min(self._pace.most, self._most))
+        most = 1 if self._takes_several is None else min(self._pace.most, self._takes_several.most)
+        first, *further = new_ids("a", most)
         wanted = {
             "attempt": first,
             "process": post.process,
@@ -262,7 +261,7 @@ class Performer:
         self.close()
         self._runner, self._policies, self._generation = fresh, policies, fresh.generation
         told = tracing.Switch.spans is not None  # a span's times are those of the lines that tell of it
-        self._most = fresh.most if isinstance(fresh, TakesSeveral) and not told else 1
+        self._takes_several = fresh if isinstance(fresh, TakesSeveral) and not told else None
         self._renewal.settle(fresh.generation)
         self._join(tasks={name: policy.as_dict() for name, policy in policies.items()})
 

@@ -6,7 +6,7 @@ import math
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from webspool.records import Ending, Outcome, State
 
@@ -71,8 +71,7 @@ def _positive(value: object) -> bool:
     return _number(value) and value > 0  # type: ignore[operator]
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What a job had behind it when the attempt ended.
 
     `attempts` are the charged ones of its current round, this one included; `interruptions` are the cuts before
@@ -84,8 +83,7 @@ class Standing:
     age_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the job becomes: its next state, the wait before it may run again, whether the attempt is charged."""
 
     state: State
@@ -93,6 +91,9 @@ class Verdict:
     charged: bool = True
     cut: bool = False
     cause: str | None = None
+
+
+_SUCCEEDED = Verdict(State.SUCCEEDED)
 
 
 def wait_seconds(policy: Policy, attempt: int, *, chance: Callable[[], float] = random.random) -> float:
@@ -107,7 +108,7 @@ def judge(
     """What `outcome` means for the job; the only place where that is decided."""
     match outcome:
         case Outcome(ending=Ending.SUCCEEDED):
-            return Verdict(State.SUCCEEDED)
+            return _SUCCEEDED
         case Outcome(ending=Ending.DISCARDED):
             return Verdict(State.DEAD, cause=outcome.error)
         case Outcome(ending=Ending.INTERRUPTED, charge=False, cut=False):

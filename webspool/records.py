@@ -106,9 +106,9 @@ class Ending(StrEnum):
     SNOOZED = "snoozed"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every attempt, and a frozen one takes four times as long to make
 class Outcome:
-    """What one attempt came to, as seen by the process that supervised it.
+    """What one attempt came to, as seen by the process that supervised it; nobody changes it.
 
     `result` is JSON text or None. `error` is one line, `traceback` the whole text. `after_seconds` is the wait a
     `Retry` asked for. `charge` False means that the attempt does not count against `max_attempts`. `began_at` and
@@ -149,8 +149,9 @@ class Headers(Mapping[str, str]):
     @classmethod
     def stored(cls, text: str) -> Headers:
         """Those that a ledger holds as JSON; they are read when somebody asks for one, which many tasks never do."""
-        headers = cls()
-        headers._pairs, headers._text = None, text
+        headers = cls.__new__(cls)  # there are no pairs to be copied
+        headers._pairs = headers._first = None
+        headers._text = text
         return headers
 
     @property

@@ -117,11 +117,10 @@ class Runner:
         `on_output` gets what is written, as it comes. `tick` is called every 0.1 s and interrupts the task by returning
         an outcome. What one of these raises ends the runner and is raised here.
         """
-        if not self.alive:
+        if not self._is_at_hand():
             self.kill()
             return never_began(self.process.end())
         try:
-            self._put_stray_aside()
             self.process.memory.renew()
             outcome = Attempt(self, order, policy, on_output, tick).outcome()
             self.drain(on_output)
@@ -136,11 +135,10 @@ class Runner:
 
         What `watcher` raises ends the runner and is raised here.
         """
-        if not self.alive:
+        if not self._is_at_hand():
             self.kill()
             return [never_began(self.process.end())]
         try:
-            self._put_stray_aside()
             self.process.memory.renew()
             outcomes = Batch(self, orders, policies, watcher, self._wires.mark).outcomes()
             last = len(outcomes) - 1
@@ -234,13 +232,6 @@ class Runner:
         self._poller.modify(self.control, READABLE | WRITABLE if data else READABLE)
         return data
 
-    def send_all(self, data: bytes) -> None:
-        """Send something that is not large to a runner that is idle. Raises OSError."""
-        unsent = self.send(memoryview(data))
-        while unsent:
-            self.poll(DYING_SECONDS)
-            unsent = self.send(unsent)
-
     def queue(self, orders: Iterable[bytes]) -> int:
         """Lay orders ready for the runner; returns how many there was room for."""
         queued = 0
@@ -277,9 +268,23 @@ class Runner:
 
     def drain(self, on_output: OnOutput) -> None:
         """All that is in the pipe; no more than a pipe can hold, since a process left behind may write for ever."""
-        drained = 0
-        while drained < LARGEST_PIPE and (length := self.read_output(on_output)):
+        drained = length = 0
+        while drained < LARGEST_PIPE and (length := self.read_output(on_output)) == RECEIVE:
             drained += length
+
+    def _is_at_hand(self) -> bool:
+        """Whether it lives; what was written since the last job is put aside."""
+        if self.process.pidfd < 0:
+            if not self.alive:
+                return False
+            self._put_stray_aside()
+            return True
+        ready = self.poll(0)  # tells of both in one look, and of neither nearly always
+        if self.process.pidfd in ready:
+            return False
+        if self._output in ready:
+            self._put_stray_aside()
+        return True
 
     def _put_stray_aside(self) -> None:
         before = self.stray

@@ -146,7 +146,7 @@ class Child:
         self.limit = TimeLimit()
         self.output = Output()
         self.control, self.queue = socket.socket(fileno=CONTROL), socket.socket(fileno=QUEUE)
-        self.decoder = frames.Decoder()
+        self.decoder, self.queued = frames.Decoder(), frames.Decoder()
         self.surroundings: Surroundings | None = None
         self.threads: set[threading.Thread] = set()
         self.children: set[int] = set()
@@ -214,7 +214,7 @@ class Child:
             return None
         except OSError:
             os._exit(LOST_CONTROL)
-        ((message, body),) = frames.Decoder().feed(packet)
+        ((message, body),) = self.queued.feed(packet)
         return ordered(message, body, self.program.bodies)
 
     def _say_among_output(self, frame: bytes) -> None:
@@ -245,9 +245,9 @@ class Child:
     def restore(self) -> str | None:
         """Undo what a task may have done to its process; returns what cannot be undone, or None."""
         set_handler(signal.SIGUSR2, self.limit.ring)
-        set_mask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
         self.output.restore()
         if self.surroundings is None:  # the import is to begin, or has ended: nobody else's yet
+            set_mask(signal.SIG_UNBLOCK, (signal.SIGUSR2,))
             os.chdir(self.directory)
             return None
         return self.surroundings.restore()

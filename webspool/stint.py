@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from webspool.batch import MOST, QUICK_SECONDS
 from webspool.capture import Capture
@@ -21,8 +21,7 @@ from webspool.telemetry import lines_together
 AGAIN_SECONDS = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A job that is ours to run; `origin` is where it comes from, as log lines tell it."""
 
     order: Packed
@@ -102,29 +101,36 @@ class Pace:
 class Stint:
     """Claims that are run in a row, and what is known of them.
 
-    `record` brings what there is into the ledger while one is still running, and says whether it could; `interruption`
-    tells whether an attempt is to be ended; `say` tells what begins and ends. `cap` is in bytes.
+    `capture` makes what takes an attempt's output; `record` brings what there is into the ledger while one is still
+    running, and says whether it could; `interruption` tells whether an attempt is to be ended; `say` tells what begins
+    and ends. `cap` is in bytes.
     """
 
     def __init__(
         self,
         claims: Sequence[Claim],
         policies: Sequence[Policy],
-        captures: Sequence[Capture],
+        capture: Callable[[Packed], Capture],
         say: Callable[..., None],
         *,
         cap: Callable[[], int],
         interruption: Callable[[str], Outcome | None],
         record: Callable[[Finished], bool],
     ) -> None:
-        self.claims, self.policies, self.captures, self._say = claims, policies, captures, say
+        self.claims, self.policies, self._capture, self._say = claims, policies, capture, say
         self._cap, self._interruption, self._record = cap, interruption, record
+        self._captures: dict[int, Capture] = {}
         self._finished = Finished()
         self._begun = self._ended = 0
         self._kept = len(claims)
         self._record_at = float("inf")
 
     # ── while it runs ───────────────────────────────────────────────────────────────────────────────────────────
+
+    def sent(self) -> None:
+        """The runner has what it needs: one that runs alone has begun. What a row of quick ones is told of later."""
+        if len(self.claims) == 1:
+            self.begin(0)
 
     def begin(self, number: int) -> None:
         """An attempt has begun; told once."""
@@ -136,15 +142,23 @@ class Stint:
 
     def take(self, number: int, data: bytes) -> None:
         """Some of its output."""
-        self.captures[number].take(data)
+        self._output_of(number).take(data)
 
     def tick(self, number: int) -> Outcome | None:
         """Hand on what it has written, and see whether it is to end."""
         self.begin(number)
-        self.captures[number].keep_at_most(self._cap())
-        self.captures[number].hand_on()
+        output = self._output_of(number)
+        output.keep_at_most(self._cap())
+        output.hand_on()
         self._record_soon()
         return self._interruption(self.claims[number].order.attempt)
+
+    def _output_of(self, number: int) -> Capture:
+        """Made when there is some, or when it takes its time."""
+        output = self._captures.get(number)
+        if output is None:
+            output = self._captures[number] = self._capture(self.claims[number].order)
+        return output
 
     def slow(self, ended: Sequence[Outcome], kept: int) -> None:
         """One takes its time: what was done before it is recorded at once, and what waits behind it given back."""
@@ -183,17 +197,18 @@ class Stint:
         for number in range(self._ended, len(outcomes)):
             self.begin(number)
             self._finished.ends.append(self._ended_as(number, outcomes[number]))
-            if (piece := self.captures[number].close()) is not None:
-                self._finished.pieces.append(piece)
         self._ended = max(self._ended, len(outcomes))
 
     def _ended_as(self, number: int, outcome: Outcome) -> dict[str, Any]:
-        claim, output = self.claims[number], self.captures[number]
-        verdict = judge(outcome, self.policies[number], claim.standing)
-        ended = ending(claim.order.attempt, outcome, verdict)
-        ended |= {"output_bytes": output.size, "output_cut": output.cut}
+        claim = self.claims[number]
+        order, verdict = claim.order, judge(outcome, self.policies[number], claim.standing)
+        ended = ending(order.attempt, outcome, verdict)
+        if (output := self._captures.get(number)) is not None:
+            if (piece := output.close()) is not None:
+                self._finished.pieces.append(piece)
+            ended["output_bytes"], ended["output_cut"] = output.size, output.cut
         if len(self.claims) > 1 and outcome.began_at is not None:
-            ended |= {"began_at": outcome.began_at, "ended_at": outcome.ended_at}
-        order, facts = claim.order, {name: ended[name] for name in ("outcome", "state", "error")}
+            ended["began_at"], ended["ended_at"] = outcome.began_at, outcome.ended_at
+        facts = {"outcome": outcome.ending, "state": verdict.state, "error": outcome.error}
         self._say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts, **claim.origin)
         return ended

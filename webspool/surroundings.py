@@ -75,7 +75,7 @@ class Surroundings:
             for number, handler in zip(self._signals, self._handlers, strict=True):
                 if handler is not None and _handler(number) != handler:  # None: installed by C code
                     signal.signal(number, handler)
-        set_mask(signal.SIG_SETMASK, self._blocked)
+        set_mask(signal.SIG_SETMASK, self._blocked)  # and so lets the caller's own through
 
     def _restore_environment(self) -> None:
         os.environ = self._environ  # noqa: B003 - a dict that a task put there changes no environment
@@ -133,7 +133,7 @@ class Surroundings:
 
     def _full_table(self) -> str | None:
         """A new descriptor gets the lowest free number: that tells how many are open."""
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        most = self._limits[resource.RLIMIT_NOFILE][0]
         try:
             lowest = os.dup(self._spare)
         except OSError:
