@@ -115,7 +115,7 @@ class Instance:
         return self
 
     def until_it_serves(self) -> None:
-        self.until(self.serves, BEGUN_SECONDS)
+        self.until(self.serves, BEGUN_SECONDS, why=lambda: f"not all there: {_asked(self.status)}")
 
     def serves(self) -> bool:
         assert self.master is not None
