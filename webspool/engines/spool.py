@@ -83,11 +83,18 @@ class SpoolEngine:
 
 
 def spool_files(folder: Path) -> list[Path]:
-    """The spool's files; uWSGI's lock file and folders for priorities are none."""
+    """The spool's files; uWSGI's lock file and folders for priorities are none, nor the links to what was set aside.
+
+    A ticket that was cut short lies there too, and would be counted as one for ever: no spooler takes it.
+    """
     try:
-        return [entry for entry in folder.iterdir() if entry.name.startswith("uwsgi_spoolfile") and entry.is_file()]
+        return [entry for entry in folder.iterdir() if entry.name.startswith("uwsgi_spoolfile") and _is_plain(entry)]
     except OSError:
         return []
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def make_due(path: Path) -> None:
