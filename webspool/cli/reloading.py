@@ -23,6 +23,7 @@ from webspool.cli.deploying import LONGEST_SECONDS, LOOK_SECONDS
 from webspool.config import Config
 from webspool.ledger import reading
 from webspool.ledger.standing import Serving
+from webspool.ledger.watchdog import nudge_master
 from webspool.processes import Identity, entered
 from webspool.release import Release
 
@@ -256,6 +257,7 @@ class Reload:
             os.kill(old, signal.SIGTERM)
 
         def another() -> bool:
+            nudge_master(self.config.master_fifo)
             now = reading.keeper(self.config)
             return now is not None and now["pid"] != old and now["running"]
 

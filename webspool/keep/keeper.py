@@ -118,7 +118,7 @@ class Keeper:
         unheard()
         self._send_away(list(self.parked))
         self.checkpointer.close()
-        self.database.close(trusted=self.broken is None)
+        self.database.close(keep_log=self.broken is not None)
         self.outputs.close()
 
     def begin_no_more(self, *, undo: bool = False) -> None:

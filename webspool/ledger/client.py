@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import apsw
 from webspool.errors import LedgerUnavailable
 from webspool.ledger import tallies
 from webspool.ledger.apply import apply
-from webspool.ledger.database import SHORT_BUSY_SECONDS, Database
+from webspool.ledger.database import LOCKED, SHORT_BUSY_SECONDS, Database
 from webspool.ledger.distrust import refuse
 from webspool.ledger.inbox import KeeperGone, Route
 from webspool.ledger.operations import Answer, Operation
@@ -21,6 +23,9 @@ from webspool.ledger.output import Piece, pieces_in, write_directly
 
 PATIENCE_SECONDS = 0.7
 BUSY_SECONDS = 0.8
+ANSWERED_WITHIN_SECONDS = PATIENCE_SECONDS + BUSY_SECONDS
+LONG_LOG_PAGES = 400
+"""Of a direct write; the last to close copies a longer log, which who opens the ledger first has to read whole."""
 HUNG_SECONDS = 4.0
 IMPATIENCE_SECONDS = 0.25
 ASKED_AGAIN_SECONDS = 0.5
@@ -50,7 +55,7 @@ class Client:
         self._on_hung, self._on_reach = on_hung, on_reach
         self._unanswered_since: float | None = None
         self._within_reach = True
-        self._reaching = threading.Lock()
+        self._reaching, self._writing = threading.Lock(), threading.Lock()
         self._ask_again_at = 0.0
         self._shut_until = 0.0
         self._fault: str | None = None
@@ -74,7 +79,7 @@ class Client:
         except KeeperGone:
             self._note_silence(timed)
             self._note_reach(False)
-            return self.call_directly(operation)
+            return self.call_directly(operation, begun=now)
         except LedgerUnavailable:
             self._note_reach(True)
             raise
@@ -102,16 +107,20 @@ class Client:
             self._unanswered_since = None
             self._on_hung(now - since)
 
-    def call_directly(self, operation: Operation) -> Answer:
-        """One transaction on a connection of its own, opened and closed here."""
+    def call_directly(self, operation: Operation, *, begun: float = -math.inf) -> Answer:
+        """One transaction on a connection of its own, opened and closed here.
+
+        `begun` (monotonic seconds): since when the operation is under way; what the keeper did not take of its time is
+        there for waiting.
+        """
         self.direct_calls += 1
         if pieces := pieces_of(operation):
             self._keep_directly(pieces)
-        fault = self._fault
-        if fault is not None and time.monotonic() < self._shut_until:
-            raise LedgerUnavailable(ledger=self.ledger, why=fault)
+        give_up = max(time.monotonic() + BUSY_SECONDS, begun + ANSWERED_WITHIN_SECONDS)
+        self._refuse_while_shut()
         try:
-            answer = self._transact(operation)
+            with self._turn_to_write(give_up):
+                answer = self._transact(operation, give_up)
         except LedgerUnavailable as told:
             if self.route is not None:
                 self._fault, self._shut_until = told.why, time.monotonic() + ASKED_AGAIN_SECONDS
@@ -119,16 +128,32 @@ class Client:
         self._fault = None
         return answer
 
-    def _transact(self, operation: Operation) -> Answer:
+    def _refuse_while_shut(self) -> None:
+        fault = self._fault
+        if fault is not None and time.monotonic() < self._shut_until:
+            raise LedgerUnavailable(ledger=self.ledger, why=fault)
+
+    @contextmanager
+    def _turn_to_write(self, give_up: float) -> Iterator[None]:
+        """The threads of a process go one by one: SQLite's lock has no queue, and many who try would starve some."""
+        if not self._writing.acquire(timeout=max(give_up - time.monotonic(), 0.0)):
+            raise LedgerUnavailable(ledger=self.ledger, why=LOCKED)
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def _transact(self, operation: Operation, give_up: float) -> Answer:
         refuse(self.ledger)
-        database = Database(self.ledger, busy_seconds=SHORT_BUSY_SECONDS if self._fault else BUSY_SECONDS)
+        patience = SHORT_BUSY_SECONDS if self._fault else max(give_up - time.monotonic(), SHORT_BUSY_SECONDS)
+        database = Database(self.ledger, busy_seconds=patience)
         try:
             with database.transaction(flush=True, direct=True) as tx:
                 answer = apply(tx, operation)
                 tallies.write_directly(tx)
             return answer
         finally:
-            database.close()
+            database.close(keep_log=database.log_pages <= LONG_LOG_PAGES)
 
     def tell(self, operation: Operation) -> bool:
         """Say something that may be lost (a refusal, a piece of output); nobody waits for it."""

@@ -22,11 +22,13 @@ from webspool.ledger.distrust import distrust, failed_to_write
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x77737031
 SHORT_BUSY_SECONDS = 0.1
-BUSY_PAUSE_SECONDS = 0.005
+BUSY_PAUSE_SECONDS = 0.002
+"""SQLite's own waiting sleeps ever longer, up to 100 ms, so that who has waited longest comes last."""
+LOCKED = "another process holds its write lock"
 RESTORING = "restoring"
 """The file beside a ledger that is being replaced by a backup; it stays when that was cut off."""
 CACHE_KIB = 8192
-"""What random ids touch of the indexes: with SQLite's own 2 MiB a batch under load read seven pages anew."""
+"""What random ids touch of the indexes. With SQLite's own 2 MiB 16 pages were read for a flush under load, now 7."""
 PRAGMAS = (
     f"PRAGMA cache_size = -{CACHE_KIB}; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; "
     "PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
@@ -191,6 +193,7 @@ class Database:
         try:
             self.connection = apsw.Connection(str(path))
             self._wait_at_most(busy_seconds)
+            self.connection.set_busy_handler(self._wait)
             self.connection.execute(PRAGMAS).fetchall()  # else nothing runs behind the first that tells a row
             self.connection.set_wal_hook(self._note_log_size)
             self._synchronous = ""
@@ -268,8 +271,18 @@ class Database:
             self._wait_at_most(self._busy_seconds)
 
     def _wait_at_most(self, seconds: float) -> None:
-        self.connection.set_busy_timeout(int(seconds * 1000))
+        self._patience = seconds
         self._waits_shortly = seconds < self._busy_seconds
+
+    def _wait(self, tries: int) -> bool:
+        """SQLite's busy handler: whether it is to try again."""
+        now = time.monotonic()
+        if tries == 0:
+            self._give_up_at = now + self._patience
+        if now >= self._give_up_at:
+            return False
+        time.sleep(BUSY_PAUSE_SECONDS)
+        return True
 
     def _forget_if_others_wrote(self) -> None:
         """SQLite counts the commits of other connections; under the write lock there will be no more of them."""
@@ -295,9 +308,9 @@ class Database:
         self.log_pages = pages
         return apsw.SQLITE_OK
 
-    def close(self, *, trusted: bool = True) -> None:
-        """`trusted` False: what the log holds is not copied by the last who goes."""
-        if not trusted:
+    def close(self, *, keep_log: bool = False) -> None:
+        """`keep_log`: what the log holds is not copied into the ledger, which the last who goes does otherwise."""
+        if keep_log:
             self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
         self.connection.close()
 
@@ -336,7 +349,7 @@ def explained(fault: apsw.Error) -> str:
     """SQLite's complaint in words that say what to do, where that is known."""
     match fault:
         case apsw.BusyError() | apsw.LockedError():
-            return "another process holds its write lock"
+            return LOCKED
         case apsw.FullError():
             return "the disk is full"
         case apsw.ReadOnlyError() | apsw.CantOpenError():
