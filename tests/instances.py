@@ -395,8 +395,14 @@ def runs(pid: int) -> bool:
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
-    """Signal one process; a SIGKILL returns when it has ended."""
+    """Signal one process; returns when a SIGKILL has ended it, or a SIGSTOP has reached every one of its threads."""
     who = Identity.of(pid)
     os.kill(pid, number)
     if number == signal.SIGKILL:
         wait_until(lambda: not who.alive, 5)
+    elif number == signal.SIGSTOP:
+        wait_until(lambda: all(_is_stopped(thread) for thread in Path(f"/proc/{pid}/task").iterdir()), 5)
+
+
+def _is_stopped(thread: Path) -> bool:
+    return (thread / "stat").read_text().rpartition(") ")[2].startswith("T")
