@@ -44,7 +44,7 @@ class Attempt:
         self.runner, self.order, self.policy = runner, order, policy
         self.on_output, self.tick, self._noted = on_output, tick, noted
         now = time.monotonic()
-        self.soft = math.inf if policy.timeout is None else (since or now) + policy.timeout
+        self.soft = (now if since is None else since) + policy.limit
         self.hard = self.soft + policy.grace
         self.warned = False
         self.next_tick = math.inf if tick is None else now + TICK_SECONDS

@@ -8,7 +8,6 @@ there. Whatever else an order comes to is said over the control socket, and ends
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -72,18 +71,18 @@ class Batch:
         """All but the first lie ready before that is sent, as far as there is room. Raises OSError."""
         queued = self._queue() if len(self._orders) > 1 else 0
         self._sent_at = time.monotonic()
-        limit = self._sent_at + _limit(self._policies[0])
+        limit = self._sent_at + self._policies[0].limit
         self._unsent = self._runner.send(memoryview(order_frame(self._orders[0], limit=limit, following=queued)))
 
     def _queue(self) -> int:
         further = zip(self._orders[1:], self._policies[1:], strict=True)
-        queued = self._runner.queue([order_frame(order, limit=-_limit(policy)) for order, policy in further])
+        queued = self._runner.queue([order_frame(order, limit=-policy.limit) for order, policy in further])
         del self._orders[1 + queued :]
         return queued
 
     def _ends_quickly(self) -> bool:
         """Whether the batch is over within a moment, in which nothing but its end is looked for."""
-        until = self._sent_at + min(QUICK_SECONDS, _limit(self._policies[0]))
+        until = self._sent_at + min(QUICK_SECONDS, self._policies[0].limit)
         control = self._runner.control.fileno()
         while (left := until - time.monotonic()) > 0:
             ready = self._runner.poll_quietly(left)
@@ -142,10 +141,6 @@ class Batch:
 
     def _end(self, message: dict[str, Any]) -> None:
         self._ended.append(outcome_of(message))
-
-
-def _limit(policy: Policy) -> float:
-    return math.inf if policy.timeout is None else policy.timeout
 
 
 class Splitter:

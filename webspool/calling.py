@@ -22,7 +22,6 @@ DEEPEST_TRACEBACK = 2000
 """Frames; of a deeper one the innermost. Millions of them would take minutes to be told."""
 LONGEST_ERROR = 500
 
-_SUCCEEDED = Outcome(Ending.SUCCEEDED)
 _BARE_RETURNS = {-1: SPOOL_RETRY, 0: SPOOL_IGNORE}
 
 
@@ -38,8 +37,7 @@ class TimeLimit:
     def arm(self, deadline: float) -> None:
         """From here on a ring counts; `deadline` is on the monotonic clock. A ring that came too early is made up."""
         self.deadline = deadline
-        if time.monotonic() >= deadline:
-            self.ring()
+        self.ring()
 
     def disarm(self) -> None:
         self.deadline = math.inf
@@ -73,11 +71,8 @@ def call(
 def _in_user_code(task: Task[Any, Any], order: Order, app: object, limit: TimeLimit, deadline: float) -> Any:
     try:
         limit.arm(deadline)
-        with _context(app):
-            if tracing.Switch.spans is None:
-                return _invoke(task, order)
-            with tracing.around(order):
-                return _invoke(task, order)
+        with _context(app), tracing.around(order):
+            return _invoke(task, order)
     finally:
         limit.disarm()
 
@@ -119,7 +114,7 @@ def _end_the_copy(fault: BaseException | None) -> None:
 
 def _returned(task: Task[Any, Any], value: object) -> Outcome:
     if value is None:
-        return _SUCCEEDED
+        return Outcome(Ending.SUCCEEDED)
     if task.bare_returns and type(value) is int:
         value = _BARE_RETURNS.get(value)
     if value is SPOOL_RETRY or value is SPOOL_IGNORE:

@@ -125,7 +125,7 @@ def endpoint_of(source: Source) -> str:
 
 def answered(reply: Reply) -> Response:
     """A reply as Flask's response."""
-    body = json_line(reply.payload) if reply.body is None else reply.body
+    body = _line(reply.payload) if reply.body is None else reply.body
     return Response(body, reply.status, headers=reply.headers)
 
 
@@ -134,6 +134,6 @@ def json_line(payload: dict[str, Any]) -> str:
 
 
 def _line(payload: dict[str, Any]) -> bytes:
-    """As json_line, in a tenth of the time where all is plain text."""
+    """A reply's payload as json_line has it, in a tenth of the time where all is plain text."""
     text = msgspec.json.encode(payload)
     return text + b"\n" if text.isascii() else json_line(payload).encode()

@@ -12,6 +12,7 @@ from email.utils import collapse_rfc2231_value
 from urllib.parse import parse_qsl
 
 from webspool.errors import UnparsableBody
+from webspool.payloads import media_type
 
 URLENCODED = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -43,7 +44,7 @@ def read_form(body: bytes, header: str, of: str) -> Form:
 
     Empty for another kind of body. Raises UnparsableBody naming `of`.
     """
-    content_type = header.partition(";")[0].strip().lower()
+    content_type = media_type(header)
     try:
         if content_type == URLENCODED:
             return _read_fields(body), {}

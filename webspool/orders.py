@@ -111,13 +111,10 @@ def _order(message: dict[str, Any], body: bytes, bodies: Path) -> Order:
 def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: float, ended_at: float) -> bytes:
     """An outcome as a frame; `left` says what the task left running, which ends the runner. Times are Unix seconds."""
     message: dict[str, Any] = {"attempt": attempt, "ending": outcome.ending.value, "times": (began_at, ended_at)}
-    if outcome.ending is not Ending.SUCCEEDED:
-        for name in _PLAIN:
-            value = getattr(outcome, name)
-            if value != _DEFAULTS[name]:
-                message[name] = value
-    elif outcome.result is not None:
-        message["result"] = outcome.result
+    for name in _PLAIN:
+        value = getattr(outcome, name)
+        if value != _DEFAULTS[name]:
+            message[name] = value
     if left is not None:
         message["left"] = left
     return frames.encode(message)

@@ -9,6 +9,7 @@ import re
 import sys
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,12 @@ _BARE = re.compile(rb"[^,\]}\s]++")
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(each for each in range(256) if each not in b"[{]}")
 _CHARSET = re.compile(r"utf_?(8|16|32)|ascii|latin_?1|iso8859|cp\d|euc_|shift_jis|big5|gb(2312|k|18030)|koi8|johab|uhc")
+
+
+@lru_cache(maxsize=256)
+def media_type(header: str) -> str:
+    """What a Content-Type says, without its parameters, in lower case (RFC 9110, 8.3.1)."""
+    return header.partition(";")[0].strip().lower()
 
 
 def says_json(content_type: str) -> bool:

@@ -31,6 +31,11 @@ class Policy:
     max_age: float | None = None
     concurrency: int | None = None
 
+    @property
+    def limit(self) -> float:
+        """The timeout; infinite where there is none."""
+        return math.inf if self.timeout is None else self.timeout
+
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 

@@ -24,7 +24,7 @@ from webspool.errors import BodySealed, LedgerRefused, LedgerUnavailable, Unpars
 from webspool.folders import flush_folder, make_folder
 from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
-from webspool.payloads import says_json
+from webspool.payloads import media_type, says_json
 from webspool.rates import Rate
 from webspool.records import Delivery, WebhookRequest, delivery_of, ids_behind, new_id
 from webspool.redaction import safe_headers, safe_url, storable
@@ -332,20 +332,14 @@ def _planned(task: Task[Any, Any]) -> dict[str, Any]:
 
 def _unreadable(source: Source, request: WebhookRequest) -> str | None:
     """Why a body that says it is JSON is not, or None. A large one would take several times its size to find out."""
-    if source.payload == "raw" or not _says_json(request.headers.get("Content-Type", "")):
-        return None
-    if len(request.body) > PARSED_BYTES:
+    content_type = media_type(request.headers.get("Content-Type", ""))
+    if source.payload == "raw" or not says_json(content_type) or len(request.body) > PARSED_BYTES:
         return None
     try:
         request.json  # noqa: B018 - parsed once, and found here and by whoever routes it
     except UnparsableBody as fault:
         return str(fault)
     return None
-
-
-@lru_cache(maxsize=256)
-def _says_json(content_type: str) -> bool:
-    return says_json(content_type.partition(";")[0].strip().lower())
 
 
 def write_body(folder: Path, delivery: str, body: bytes) -> Path:

@@ -17,7 +17,7 @@ from webspool import cloudevents, traces
 from webspool.errors import UnparsableBody
 from webspool.forms import Form, FormFile, read_form, says_form
 from webspool.kept import kept
-from webspool.payloads import decoded, inflated, parse_json, parse_xml, says_json, says_xml
+from webspool.payloads import decoded, inflated, media_type, parse_json, parse_xml, says_json, says_xml
 from webspool.sealing import plain, unsealed
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def ids_behind(id: str, prefix: str, count: int) -> list[str]:
 
 
 def new_ids(prefix: str, count: int) -> list[str]:
-    """So many of them, at most 256, each sorted behind the one before."""
-    first = int(new_id("")[1:], 16) & ~0xFF
-    return [f"{prefix}_{first + number:032x}" for number in range(count)]
+    """So many of them, one at least, each sorted behind the one before."""
+    first = new_id(prefix)
+    return [first, *ids_behind(first, prefix, count - 1)]
 
 
 def is_id(text: str, prefix: str) -> bool:
@@ -255,7 +255,7 @@ class Delivery:
 
     @kept
     def content_type(self) -> str:
-        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        return media_type(self.headers.get("Content-Type", ""))
 
     @kept
     def content(self) -> bytes:

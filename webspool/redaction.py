@@ -29,7 +29,10 @@ def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> list[list
     """
     own = frozenset() if scheme is None else scheme.secret_headers
     pairs = headers.pairs if isinstance(headers, Headers) else headers.items()
-    return [[storable(name), MASK if _holds_a_secret(name, own) else storable(value)] for name, value in pairs]
+    return [
+        [storable(name), MASK if _names_a_secret(name) or name.lower() in own else storable(value)]
+        for name, value in pairs
+    ]
 
 
 def safe_url(url: str, scheme: Scheme | None) -> str:
@@ -60,11 +63,6 @@ def storable(text: str) -> str:
 def _names_a_secret(name: str) -> bool:
     lower = name.lower().replace("_", "-")
     return lower in URL_HEADERS or any(word in lower for word in SECRET_WORDS)
-
-
-@lru_cache(maxsize=512)
-def _holds_a_secret(header: str, own: frozenset[str]) -> bool:
-    return _names_a_secret(header) or header.lower() in own
 
 
 def _safe_path(path: str, scheme: Scheme | None) -> str:

@@ -274,15 +274,10 @@ class Runner:
 
     def _is_at_hand(self) -> bool:
         """Whether it lives; what was written since the last job is put aside."""
-        if self.process.pidfd < 0:
-            if not self.alive:
-                return False
-            self._put_stray_aside()
-            return True
         ready = self.poll(0)  # tells of both in one look, and of neither nearly always
-        if self.process.pidfd in ready:
+        if self.process.pidfd in ready or (self.process.pidfd < 0 and not self.alive):
             return False
-        if self._output in ready:
+        if self.wrote(ready):
             self._put_stray_aside()
         return True
 

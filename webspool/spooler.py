@@ -15,13 +15,14 @@ import uwsgi
 from webspool import instance, orphans, tracing
 from webspool.config import Config
 from webspool.disk import Disk
-from webspool.engines.spool import TICKET, fill_standard_descriptors
+from webspool.engines.spool import fill_standard_descriptors
 from webspool.engines.taking import protect
 from webspool.ledger.watchdog import watching_client
 from webspool.perform import Performer, Post
 from webspool.processes import Identity
 from webspool.runner import Program, Runner
 from webspool.slate import path_of, prepare
+from webspool.spool_files import TICKET
 from webspool.telemetry import teller
 
 fill_standard_descriptors()

@@ -7,6 +7,8 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import parse_qsl
 
+from webspool.payloads import media_type
+
 FIELD, METHODS = "_method", ("PUT", "DELETE")
 FORM = "application/x-www-form-urlencoded"
 LARGEST = 16 << 10
@@ -33,7 +35,7 @@ class Methods:
 
 def _length_of_form(environ: dict[str, Any]) -> int:
     """How many bytes a form is that may say so; 0: it is none, or larger than such forms are."""
-    kind = environ.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
+    kind = media_type(environ.get("CONTENT_TYPE", ""))
     length = environ.get("CONTENT_LENGTH", "")
     if kind != FORM or not length.isdecimal() or len(length) > 6:
         return 0

@@ -10,9 +10,9 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from webspool.spool_files import TICKET, waiting
 from webspool.telemetry import Say
 
-TICKET = b"webspool"
 FLOCK = "hhqqi4x"
 """The kernel's struct flock (fcntl(2)): type, whence, start, length, and the pid that holds the lock."""
 
@@ -64,7 +64,7 @@ class SpoolEngine:
         import uwsgi
 
         takers = {0, *uwsgi.spooler_pids()}
-        found = [(path, holder(path)) for path in spool_files(self._folder)]
+        found = [(path, holder(path)) for path in waiting(self._folder)]
         for path, taker in found:
             if taker == 0:
                 make_due(path)
@@ -80,21 +80,6 @@ class SpoolEngine:
 
         for pid in uwsgi.spooler_pids():
             os.kill(pid, signal.SIGUSR1)
-
-
-def spool_files(folder: Path) -> list[Path]:
-    """The spool's files; uWSGI's lock file and folders for priorities are none, nor the links to what was set aside.
-
-    A ticket that was cut short lies there too, and would be counted as one for ever: no spooler takes it.
-    """
-    try:
-        return [entry for entry in folder.iterdir() if entry.name.startswith("uwsgi_spoolfile") and _is_plain(entry)]
-    except OSError:
-        return []
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_file() and not path.is_symlink()
 
 
 def make_due(path: Path) -> None:

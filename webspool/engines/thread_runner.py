@@ -8,7 +8,6 @@ any two instructions of Python, and must not leave a lock taken.
 from __future__ import annotations
 
 import ctypes
-import math
 import os
 import queue
 import threading
@@ -154,7 +153,7 @@ class _Attempt:
     ) -> None:
         self.runner, self.wire, self.policy = runner, wire, policy
         self.on_output, self.tick = on_output, tick
-        self.soft = math.inf if policy.timeout is None else time.monotonic() + policy.timeout
+        self.soft = time.monotonic() + policy.limit
         self.hard = self.soft + policy.grace
         self.struck = False
         self.decided: Outcome | None = None

@@ -245,8 +245,14 @@ class _Line:
     def __init__(self) -> None:
         self.process = os.getpid()
         self.socket: socket.socket | None = None
-        self.decoder, self.hundredths = frames.Decoder(), 0
         self.pushed: list[dict[str, Any]] = []
+
+    def connection(self, folder: Path) -> socket.socket:
+        """The keeper's in that folder; begun when there is none. Raises OSError."""
+        if self.socket is None:
+            self.socket = _connected(folder)
+            self.decoder, self.hundredths = frames.Decoder(), 0
+        return self.socket
 
     def bound(self, connection: socket.socket, seconds: float) -> None:
         """Let sending and receiving fail after so long, rounded up to a hundredth of a second.
@@ -283,7 +289,7 @@ class SocketRoute:
         """Send, and wait for the answer of that id until the deadline. Raises KeeperGone, LedgerUnavailable."""
         line = self._line()
         try:
-            connection = line.socket or self._connect(line)
+            connection = line.connection(self._folder)
             line.bound(connection, operation.deadline - time.monotonic())
             connection.sendall(operation.frame())
             return self._answer(line, connection, operation)
@@ -313,7 +319,7 @@ class SocketRoute:
         given = {"id": operation.id, "do": operation.verb, "with": operation.arguments, "by": None, "tell": True}
         line = self._line()
         try:
-            connection = line.socket or self._connect(line)
+            connection = line.connection(self._folder)
             line.bound(connection, TELLING_SECONDS)
             connection.sendall(frames.encode(given, operation.body))
         except (OSError, ValueError):
@@ -327,11 +333,6 @@ class SocketRoute:
         if line is None or line.process != os.getpid():
             line = self._local.line = _Line()
         return line
-
-    def _connect(self, line: _Line) -> socket.socket:
-        connection = _connected(self._folder)
-        line.decoder, line.hundredths, line.socket = frames.Decoder(), 0, connection
-        return connection
 
     def connected(self) -> bool:
         """Whether this thread has a connection, over which the keeper can say something unasked."""

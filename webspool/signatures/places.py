@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from webspool.errors import UnparsableBody
-from webspool.payloads import field_of_json
+from webspool.payloads import field_of_json, media_type
 from webspool.records import Headers, WebhookRequest
 
 KEY_IN_PATH = "<key>"
@@ -144,7 +144,7 @@ def _json(request: WebhookRequest) -> Any:
 
 def is_form(request: WebhookRequest) -> bool:
     """Whether the body says it is a URL-encoded form."""
-    return request.headers.get("Content-Type", "").partition(";")[0].strip().lower() == FORM
+    return media_type(request.headers.get("Content-Type", "")) == FORM
 
 
 def form_fields(request: WebhookRequest) -> list[tuple[str, str]]:
