@@ -16,6 +16,7 @@ from webspool.ledger.client import Client
 from webspool.ledger.database import Database
 from webspool.ledger.distrust import distrust, failed_to_write, mark, reason, recover
 from webspool.ledger.inbox import QueueInbox
+from webspool.ledger.log import Log
 
 
 @pytest.fixture
@@ -43,6 +44,15 @@ def test_while_the_mark_is_there_nobody_writes_directly_and_nobody_takes_it_away
     assert not mark(house.ledger).exists()
     Client(house.ledger, house.outputs, None).call(second)
     assert deliveries(house) == [first.id, second.id]
+
+
+def test_who_writes_directly_while_another_fails_to_is_not_told_that_it_is_stored(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies before it in the log may be gone."""
+    monkeypatch.setattr(Log, "flush", lambda _log: distrust(house.ledger, "of another"))
+    with pytest.raises(LedgerUnavailable, match="of another"):
+        Client(house.ledger, house.outputs, None).call(accept("free"))
 
 
 def test_what_lies_behind_a_hole_in_the_log_is_not_taken_for_written(house: House) -> None:

@@ -17,8 +17,8 @@ from tests.test_receive import Desk
 from webspool.batch import MOST
 from webspool.keep import Keeper
 from webspool.ledger.client import Client
-from webspool.ledger.database import Database
 from webspool.ledger.inbox import QueuedRequest, QueueInbox
+from webspool.ledger.log import Log
 from webspool.ledger.operations import Operation
 from webspool.perform import Performer, Post
 from webspool.policy import Policy
@@ -143,15 +143,13 @@ def test_a_batch_writes_few_pages(busy: Busy, size: int, most: float) -> None:
 
 def test_a_batch_is_flushed_when_it_accepts_and_only_then(busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ends and claims are committed; a power cut may repeat them."""
-    flushed: list[bool] = []
-    kept = Database.synchronise
-    monkeypatch.setattr(
-        Database, "synchronise", lambda self, *, flush: (flushed.append(flush), kept(self, flush=flush))
-    )
-    busy.batch(1, 4)
-    busy.batch(4, 0)
-    busy.batch(0, 4)
-    assert flushed == [True, True, False]
+    flushed: list[str] = []
+    kept = Log.flush
+    monkeypatch.setattr(Log, "flush", lambda self: (flushed.append("flush"), kept(self)))
+    for accepts, turns in [(1, 4), (4, 0), (0, 4)]:
+        busy.batch(accepts, turns)
+        flushed.append(f"{accepts} accepted")
+    assert flushed == ["flush", "1 accepted", "flush", "4 accepted", "0 accepted"]
 
 
 def test_no_statement_of_the_way_of_a_webhook_scans_a_table(busy: Busy) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.ledger_laws import breaches
 from tests.operations import accept, act, body_in, end_of, join, refuse, spool, start, stop, turn
+from webspool.errors import LedgerUnavailable
 from webspool.keep import Keeper
 from webspool.keep import keeper as keeping
 from webspool.ledger.client import Client
 from webspool.ledger.inbox import QueuedRequest, QueueInbox, QueueRoute
+from webspool.ledger.log import Log
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece, read_pieces
 from webspool.ledger.refusals import KEPT_A_KIND
@@ -109,6 +112,41 @@ def test_a_bad_operation_fails_alone_and_its_batch_survives(hand: Hand) -> None:
     assert len(seen.job) == 2
     assert seen.counters["deliveries.accepted"] == 1
     assert not breaches(seen)
+
+
+def test_a_job_is_given_out_before_the_flush_and_its_sender_answered_after_it(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its task waits for is a commit; what its sender waits for is the disk."""
+    (claim,) = hand.put(turn(HERE))
+    hand.keeper.round()
+    (accepted,) = hand.put(accept("free"))
+    seen: list[tuple[bool, bool]] = []
+    monkeypatch.setattr(Log, "flush", lambda _log: seen.append((claim._answer is not None, accepted._answer is None)))
+    hand.keeper.round()
+    assert seen == [(True, True)]
+    assert values_of(claim)["order"]["job"] == values_of(accepted)["jobs"][0]["id"]
+
+
+def test_after_a_flush_that_failed_no_sender_is_answered_and_the_ledger_is_not_trusted(
+    hand: Hand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job that was given out runs; its sender hears that nothing was stored, and sends it again."""
+    (claim,) = hand.put(turn(HERE))
+    hand.keeper.round()
+    accepted, direct = accept("free"), Client(hand.house.ledger, hand.house.outputs, None)
+
+    def fail(_log: Log) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Log, "flush", fail)
+    (told,) = hand.batch(accepted)
+    assert told == "its log could not be flushed: Input/output error"
+    assert values_of(claim)["order"] is not None
+    assert hand.keeper.broken == told
+    with pytest.raises(LedgerUnavailable, match="disk failed to write"):
+        direct.call(accepted)
+    hand.keeper.run(lambda: True)
 
 
 def test_a_batch_that_is_done_again_gives_each_claim_one_job(hand: Hand) -> None:

@@ -14,6 +14,7 @@ RULES = [field.name for field in fields(Rules)]
 BREAKS = {
     "commit_before_answer": "a_2xx_is_on_disk",
     "accepts_are_flushed": "a_2xx_is_on_disk",
+    "what_was_there_is_flushed": "a_2xx_is_on_disk",
     "ids_are_idempotent": "an_event_is_accepted_once",
     "deadline_under_the_lock": "it_runs_again_only_for_a_reason",
     "counted_before_the_call": "attempts_are_counted_first",

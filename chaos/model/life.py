@@ -24,6 +24,7 @@ class Rules:
     called_before_the_end: bool = True
     ghosts_are_closed: bool = True
     accepts_are_flushed: bool = True
+    what_was_there_is_flushed: bool = True
     the_dead_are_rescued: bool = True
 
 
@@ -72,6 +73,11 @@ class Life:
         elif state.keeper == "stopped":
             yield "the keeper is resumed", state._replace(keeper="up")
             yield "the hung keeper is ended", _without_keeper(state)
+        elif state.unflushed:
+            yield "the keeper flushes", state._replace(flushed=state.now, unflushed=False)
+            for operation, late in state.inbox:
+                if operation.who == "spooler" and not late:
+                    yield f"the keeper does before the flush: {_told(operation)}", self._beside(state, operation)
         elif state.owed is not None:
             operation, answer = state.owed
             yield f"the keeper answers {_told(operation)}", self._hear(state._replace(owed=None), operation, answer)
@@ -91,9 +97,15 @@ class Life:
 
     def _commit(self, state: State, operation: Operation) -> State:
         now, answer = self.apply(state.now, operation)
-        flushed = now if operation.who == "worker" and self.rules.accepts_are_flushed else state.flushed
-        done = state._replace(now=now, flushed=flushed, transaction=None)
+        unflushed = operation.who == "worker" and self.rules.accepts_are_flushed
+        done = state._replace(now=now, unflushed=unflushed, transaction=None)
         return _owing(done, operation, answer) if self.rules.commit_before_answer else done
+
+    def _beside(self, state: State, operation: Operation) -> State:
+        """A turn of the same batch as an accept is answered as soon as that is committed."""
+        now, answer = self.apply(state.now, operation)
+        done = state._replace(now=now, inbox=state.inbox - {(operation, False)})
+        return self._hear(done, operation, answer)
 
     def _rescued(self, disk: Disk) -> Disk:
         job = "dead" if disk.charged >= self.most else "queued"
@@ -122,7 +134,8 @@ class Life:
                 yield f"worker {number} finds the ledger locked: 503", _worker(state, number, "refused")
             else:
                 now, _ = self.apply(state.now, operation)
-                stored = state._replace(now=now, flushed=now if self.rules.accepts_are_flushed else state.flushed)
+                flushes = self.rules.accepts_are_flushed and (now != state.now or self.rules.what_was_there_is_flushed)
+                stored = state._replace(now=now, flushed=now if flushes else state.flushed)
                 yield f"worker {number} stores directly", _worker(stored, number, "stored")
         elif phase == "stored":
             yield f"worker {number} answers 202", _worker(state, number, "acked")
@@ -282,6 +295,7 @@ def _without_keeper(state: State) -> State:
         keeper="dead",
         transaction=None,
         owed=None,
+        unflushed=False,
         inbox=frozenset(),
         workers=tuple("direct" if phase == "asked" else phase for phase in state.workers),
         spoolers=tuple(each._replace(phase="direct") if each.phase == "asked" else each for each in state.spoolers),

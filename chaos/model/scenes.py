@@ -34,6 +34,7 @@ LARGE = {
 SHOWN_IN = {
     "commit_before_answer": "two copies, 2 crashes, a stop, a power cut",
     "accepts_are_flushed": "two copies, 2 crashes, a stop, a power cut",
+    "what_was_there_is_flushed": "two copies, 2 crashes, a stop, a power cut",
     "ids_are_idempotent": "two copies, 2 crashes, a stop, a power cut",
     "deadline_under_the_lock": "one way through, 1 attempt, a crash",
     "counted_before_the_call": "one way through, 1 attempt, a crash",

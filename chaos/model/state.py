@@ -47,6 +47,7 @@ class State(NamedTuple):
     keeper: str = "up"
     transaction: Operation | None = None
     owed: tuple[Operation, bool] | None = None
+    unflushed: bool = False
     inbox: frozenset[tuple[Operation, bool]] = frozenset()
     workers: tuple[str, ...] = ("idle", "idle")
     spoolers: tuple[Spooler, ...] = (Spooler(), Spooler())

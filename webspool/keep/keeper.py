@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -168,7 +168,10 @@ class Keeper:
         self._write_output(told)
 
     def _commit(self, requests: list[Request]) -> None:
-        """One transaction for all that has arrived; every answer is given after it."""
+        """One transaction for all that has arrived. What must be on disk first is answered after the flush.
+
+        Jobs are given out before it: a power cut may repeat a job anyway, and so may a sender who was not answered.
+        """
         if not requests:
             return
         answers: list[tuple[Request, Answer]] = []
@@ -179,8 +182,17 @@ class Keeper:
             self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
         for request, answer in sorted(answers, key=_orders_first):
-            request.answer(answer)
+            if not request.operation.durable:
+                request.answer(answer)
         if any(request.operation.durable for request in requests):
+            durable = [(request, answer) for request, answer in answers if request.operation.durable]
+            try:
+                self._flush()
+            except LedgerUnavailable as fault:
+                self._give_up([request for request, _ in durable], str(fault.why))
+                return
+            for request, answer in durable:
+                request.answer(answer)
             self.tallies.add("keeper:", "operations", len(requests))
         self.rescuer.meet([request for request, _ in answers])
         for request, answer in answers:
@@ -200,14 +212,13 @@ class Keeper:
 
     def _do_all(self, requests: list[Request], answers: list[tuple[Request, Answer]]) -> None:
         """A batch in which all goes well needs no savepoints. One that fails is done again, with one for each part."""
-        flush = any(request.operation.durable for request in requests)
         waited = self.parked.copy()
         try:
-            self.transact(partial(self._batch, requests, answers, apply), flush=flush)
+            self.transact(partial(self._batch, requests, answers, apply))
         except BadOperation:
             answers.clear()
             self.parked = waited
-            self.transact(partial(self._batch, requests, answers, _apply_apart), flush=flush)
+            self.transact(partial(self._batch, requests, answers, _apply_apart))
 
     def _batch(
         self, requests: list[Request], answers: list[tuple[Request, Answer]], do: Applying, tx: Transaction
@@ -258,14 +269,25 @@ class Keeper:
 
     def transact(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None:
         """One transaction. Raises LedgerUnavailable; a database that failed to write is not trusted again."""
-        try:
-            with self.database.transaction(flush=flush) as tx:
+        with self._breaking():
+            with self.database.transaction(flush=False) as tx:
                 work(tx)
                 if "jobs.scheduled" in tx.changes:
                     self._set_timer(tx)
             self.tallies.take(tx.happened)
-            if flush:
-                self.tallies.take([("keeper:", "flush", self.database.commit_seconds)])
+        if flush:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Have on disk all that was committed. Raises LedgerUnavailable."""
+        with self._breaking():
+            self.database.flush()
+        self.tallies.take([("keeper:", "flush", self.database.flush_seconds)])
+
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        try:
+            yield
         except LedgerUnavailable as fault:
             if fault.broken:
                 self._break(str(fault.why))

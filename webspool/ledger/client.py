@@ -148,9 +148,10 @@ class Client:
         patience = SHORT_BUSY_SECONDS if self._fault else max(give_up - time.monotonic(), SHORT_BUSY_SECONDS)
         database = Database(self.ledger, busy_seconds=patience)
         try:
-            with database.transaction(flush=True, direct=True) as tx:
+            with database.transaction(flush=operation.durable, direct=True) as tx:
                 answer = apply(tx, operation)
                 tallies.write_directly(tx)
+            refuse(self.ledger)  # another's flush may have failed meanwhile, of what lies before ours in the log
             return answer
         finally:
             database.close(keep_log=database.log_pages <= LONG_LOG_PAGES)

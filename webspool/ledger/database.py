@@ -18,6 +18,7 @@ import apsw
 from webspool.errors import LedgerRefused, LedgerUnavailable
 from webspool.folders import flush_path
 from webspool.ledger.distrust import distrust, failed_to_write
+from webspool.ledger.log import Log
 
 OLDEST_SQLITE = (3, 51, 3)
 APPLICATION_ID = 0x77737031
@@ -31,7 +32,7 @@ CACHE_KIB = 8192
 """What random ids touch of the indexes. With SQLite's own 2 MiB 16 pages were read for a flush under load, now 7."""
 PRAGMAS = (
     f"PRAGMA cache_size = -{CACHE_KIB}; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; "
-    "PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON"
+    "PRAGMA trusted_schema = OFF; PRAGMA fullfsync = ON; PRAGMA synchronous = NORMAL"
 )
 
 Row = tuple[Any, ...]
@@ -187,7 +188,7 @@ class Database:
     def __init__(self, path: Path, *, busy_seconds: float = 1.0, clock: Callable[[], float] = time.time) -> None:
         self.path, self._clock, self._busy_seconds = path, clock, busy_seconds
         self.log_pages = 0
-        self.commit_seconds = 0.0
+        self.flush_seconds = 0.0
         refuse_old_sqlite(path)
         refuse_half_restored(path)
         try:
@@ -196,9 +197,9 @@ class Database:
             self.connection.set_busy_handler(self._wait)
             self.connection.execute(PRAGMAS).fetchall()  # else nothing runs behind the first that tells a row
             self.connection.set_wal_hook(self._note_log_size)
-            self._synchronous = ""
             self._known, self._data_version = Known(), None
             self._bring_up_to_date()
+            self._log = Log(path)
         except apsw.Error as fault:
             raise LedgerUnavailable(ledger=path, why=explained(fault)) from fault
         except OSError as fault:
@@ -213,8 +214,8 @@ class Database:
             self._migrate()
 
     def _migrate(self) -> None:
+        self.connection.execute("PRAGMA synchronous = FULL")
         self._turn_to_log()
-        self.synchronise(flush=True)
         self.connection.execute("BEGIN IMMEDIATE")
         with self._closing_transaction():
             (version,) = self.connection.execute("PRAGMA user_version").fetchone() or (0,)
@@ -224,6 +225,7 @@ class Database:
             self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             if version == 0:
                 flush_path(self.path)
+        self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def _turn_to_log(self) -> None:
         """SQLite calls no busy handler where a reader wants to become the only one: at this change of mode."""
@@ -237,18 +239,13 @@ class Database:
                     raise
             time.sleep(BUSY_PAUSE_SECONDS)
 
-    def synchronise(self, *, flush: bool) -> None:
-        """Whether the next commits are fsynced before they return (SQLite cannot change it inside a transaction)."""
-        wanted = "FULL" if flush else "NORMAL"
-        if wanted != self._synchronous:
-            self.connection.execute(f"PRAGMA synchronous = {wanted}")
-            self._synchronous = wanted
-
     @contextmanager
     def transaction(self, *, flush: bool, direct: bool = False) -> Iterator[Transaction]:
-        """The write lock, taken at once. Raises LedgerUnavailable when it cannot be had or the commit fails."""
+        """The write lock, taken at once. Raises LedgerUnavailable when it cannot be had or the commit fails.
+
+        `flush`: with all that was committed before it is on disk at the end, also when it has written nothing.
+        """
         try:
-            self.synchronise(flush=flush)
             self._begin()
             with self._closing_transaction():
                 self._forget_if_others_wrote()
@@ -259,6 +256,19 @@ class Database:
             if failed_to_write(fault):
                 distrust(self.path, explained(fault))
             raise unavailable(self.path, fault) from fault
+        if flush:
+            self.flush()
+
+    def flush(self) -> None:
+        """Have on disk all that was committed before. Raises LedgerUnavailable, and the ledger is not trusted then."""
+        begun = time.perf_counter()
+        try:
+            self._log.flush()
+        except OSError as fault:
+            why = f"its log could not be flushed: {fault.strerror}"
+            distrust(self.path, why)
+            raise LedgerUnavailable(ledger=self.path, why=why, broken=True) from fault
+        self.flush_seconds = time.perf_counter() - begun
 
     def _begin(self) -> None:
         """Another process that has held the lock for long is waited for shortly from then on, until it lets go."""
@@ -295,9 +305,7 @@ class Database:
     def _closing_transaction(self) -> Iterator[None]:
         try:
             yield
-            begun = time.perf_counter()
             self.connection.execute("COMMIT")
-            self.commit_seconds = time.perf_counter() - begun
         except BaseException:
             self._known.forget_all()  # it may be of what is undone here
             if self.connection.in_transaction:
@@ -312,6 +320,7 @@ class Database:
         """`keep_log`: what the log holds is not copied into the ledger, which the last who goes does otherwise."""
         if keep_log:
             self.connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        self._log.close()
         self.connection.close()
 
 
