@@ -50,13 +50,15 @@ def _gives_a_job(request: Any, answer: Any) -> bool:
     return bool(request.operation.verb == "turn" and answer.values.get("order"))
 
 
-def _flushed(_keeper: Any, _work: Any, *, flush: bool = False) -> bool:
-    return flush
+def _accepts(_keeper: Any, requests: list[Any], _answers: Any) -> bool:
+    return any(request.operation.verb == "accept" for request in requests)
 
 
 def _direct(wanted: bool) -> Callable[..., bool]:
     return lambda tx: tx.direct is wanted and bool(tx.changes)
 
+
+ANSWER = "webspool.ledger.sockets:SocketRequest.answer"
 
 STEPS = (
     # the worker
@@ -71,19 +73,11 @@ STEPS = (
         "before",
         where=_direct(False),
     ),
-    Step("committed, before any answer", "webspool.keep.keeper:Keeper.transact", "after", where=_flushed),
-    Step(
-        "the worker's answer, before it is written",
-        "webspool.ledger.sockets:SocketRequest.answer",
-        "before",
-        where=lambda request, _answer: request.operation.verb == "accept",
-    ),
-    Step(
-        "the worker answered, the spooler not",
-        "webspool.ledger.sockets:SocketRequest.answer",
-        "before",
-        where=_gives_a_job,
-    ),
+    Step("committed, before any answer", "webspool.keep.keeper:Keeper._do_all", "after", where=_accepts),
+    Step("a job's order, before its spooler hears of it", ANSWER, "before", where=_gives_a_job),
+    Step("a job given out, its webhook not flushed", "webspool.keep.keeper:Keeper._flush", "before"),
+    Step("flushed, before the worker hears of it", "webspool.keep.keeper:Keeper._flush", "after"),
+    Step("the worker's answer, before it is written", ANSWER, "before", where=_verb("accept")),
     Step("what is due is queued, before the commit", "webspool.keep.keeper:release_due", "after"),
     Step(
         "a dead spooler's runner killed, its jobs not ended",

@@ -39,7 +39,6 @@ class File:
 
     def open(self) -> None:
         self.database = Database(self.path)
-        self.database.synchronise(flush=False)
         self.database.connection.execute(MOVES)
         self.known = Known()
 

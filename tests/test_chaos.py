@@ -20,7 +20,7 @@ ROWS = {row.number: row for row in all_rows()}
 HARD_TO_HIT = {
     "a batch applied, before its commit",
     "committed, before any answer",
-    "the worker answered, the spooler not",
+    "a job given out, its webhook not flushed",
     "its end recorded, the answer not heard",
     "a bare spooler's file is a job, and a file still",
     "inside a direct transaction, before the commit",

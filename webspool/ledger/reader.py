@@ -76,12 +76,12 @@ def read(config: Config, work: Callable[[Reader], T]) -> T:
     """What `work` finds in the ledger; an empty one where there is none yet. Raises LedgerRefused."""
     path, bodies = config.ledger_path, bodies_folder(config)
     if not exists(config):
-        return work(Reader(_empty(), bodies))
+        return _nothing(work, bodies)
     refuse_old_sqlite(path)
 
     def one_look(connection: apsw.Connection) -> T:
         if not _version(path, connection):
-            return work(Reader(_empty(), bodies))
+            return _nothing(work, bodies)
         connection.execute("BEGIN")
         return work(Reader(connection, bodies))
 
@@ -105,11 +105,15 @@ def _version(path: Path, connection: apsw.Connection) -> int:
     return int(version)
 
 
-def _empty() -> apsw.Connection:
+def _nothing(work: Callable[[Reader], T], bodies: Path) -> T:
+    """What `work` finds in an empty ledger. Closed, else its functions would keep it in memory for ever."""
     connection = apsw.Connection(":memory:")
-    for _, sql in migrations():
-        connection.execute(sql).fetchall()
-    return connection
+    try:
+        for _, sql in migrations():
+            connection.execute(sql).fetchall()
+        return work(Reader(connection, bodies))
+    finally:
+        connection.close()
 
 
 def seconds(written: str) -> float:
