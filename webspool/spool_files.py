@@ -8,6 +8,7 @@ Never to be opened in a spooler that is at work: closing the file would drop the
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
@@ -74,25 +75,27 @@ def _words(packet: bytes) -> Iterator[bytes]:
 
 def waiting(folder: Path) -> list[Path]:
     """The spool's files, the oldest first, those in folders of a priority (a number) too; not what was set aside."""
-    try:
-        entries = list(folder.iterdir())
-    except OSError:
-        return []
+    entries = _entries(folder)
     for place in [entry for entry in entries if entry.name.isdigit() and entry.is_dir()]:
-        with suppress(OSError):
-            entries += place.iterdir()
+        entries += _entries(place.path)
     found = []
     for entry in entries:
         with suppress(OSError):
-            if entry.name.startswith(NAME) and entry.is_file() and not entry.is_symlink():
-                found.append((entry.stat().st_mtime, entry))
-    return [entry for _, entry in sorted(found)]
+            if entry.name.startswith(NAME) and entry.is_file(follow_symlinks=False):
+                found.append((entry.stat(follow_symlinks=False).st_mtime, Path(entry.path)))
+    return [path for _, path in sorted(found)]
 
 
 def links(folder: Path) -> list[Path]:
     """The names under which files lay that were set aside."""
+    return [Path(entry.path) for entry in _entries(folder) if entry.name.startswith(NAME) and entry.is_symlink()]
+
+
+def _entries(folder: Path | str) -> list[os.DirEntry[str]]:
+    """What lies in it; the directory itself tells what is a file, so that no other question is asked of each."""
     try:
-        return [entry for entry in folder.iterdir() if entry.name.startswith(NAME) and entry.is_symlink()]
+        with os.scandir(folder) as found:
+            return list(found)
     except OSError:
         return []
 

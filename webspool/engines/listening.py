@@ -13,7 +13,7 @@ from typing import NoReturn
 
 from webspool.telemetry import Say
 
-LOOKS_EVERY_SECONDS = 0.5
+LOOKS_EVERY_SECONDS = 1.0
 DEAF = 75
 
 Sockets = dict[int, int]

@@ -16,7 +16,7 @@ from webspool.config import Config
 from webspool.ledger.watchdog import watching_client
 from webspool.telemetry import teller
 
-LOOKS_EVERY_SECONDS = 0.5
+LOOKS_EVERY_SECONDS = 1.0
 
 
 class UwsgiEngine:

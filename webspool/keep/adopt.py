@@ -10,6 +10,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ PICKLE = b"\x80"
 REST_FACTOR = 20
 
 State = tuple[str, int, int]
+Tasks = Callable[[], set[str]]
 
 
 class Adopter:
@@ -51,9 +53,8 @@ class Adopter:
             self._leave_alone(path, "it is cut short, or no spool file: uWSGI would have deleted it")
         files = [(path, _state(path)) for path in waiting(self.folder)]
         self._functions = {state: self._functions[state] for _, state in files if state in self._functions}
-        if any(self._functions.get(state, "?") is not None for _, state in files):
-            with suppress(LedgerUnavailable):
-                self._adopt_all(files, self._known_tasks())
+        with suppress(LedgerUnavailable):
+            self._adopt_all(files, cache(self._known_tasks))
         self._rest_until = begun + REST_FACTOR * (time.monotonic() - begun)
 
     def _known_tasks(self) -> set[str]:
@@ -65,14 +66,18 @@ class Adopter:
         self.transact(read)
         return tasks
 
-    def _adopt_all(self, files: list[tuple[Path, State]], tasks: set[str]) -> None:
-        fresh = [
-            path for path, state in files if self._functions.get(state, "") in tasks or state not in self._functions
-        ]
-        for path in fresh[:AT_ONCE]:
+    def _adopt_all(self, files: list[tuple[Path, State]], tasks: Tasks) -> None:
+        for path in [path for path, state in files if self._is_fresh(state, tasks)][:AT_ONCE]:
             self._adopt(path, tasks)
 
-    def _adopt(self, path: Path, tasks: set[str]) -> None:
+    def _is_fresh(self, state: State, tasks: Tasks) -> bool:
+        """Whether the file was not read yet (a ticket that a spooler holds cannot be), or waited for a task."""
+        if state not in self._functions:
+            return True
+        function = self._functions[state]
+        return function is not None and function in tasks()
+
+    def _adopt(self, path: Path, tasks: Tasks) -> None:
         state = _state(path)
         with taken(path) as data:
             if data is None:
@@ -86,7 +91,7 @@ class Adopter:
             self._functions[state] = None if file.is_ticket else file.function or ""
             if file.is_ticket:
                 return
-            if why := _unfit(file, tasks):
+            if why := _unfit(file, tasks()):
                 self._leave_alone(path, why)
             else:
                 self._make_job(path, file, data)

@@ -34,7 +34,7 @@ from webspool.records import Ending, new_id
 from webspool.telemetry import Say, listen
 
 BUSY_SECONDS = 0.5
-PARKED_SECONDS = 1.0
+PARKED_SECONDS = 1.5
 TICK_SECONDS = 1.0
 BITE_EVERY_SECONDS = 0.1
 DUE_AT_ONCE = 200
@@ -243,13 +243,18 @@ class Keeper:
             return
         wanted = request.operation.arguments.get("claim")
         if wanted and not answer.values["order"] and not answer.values.get("renew"):
-            until = min(time.monotonic() + PARKED_SECONDS, request.operation.deadline - 0.2)
+            until = min(self._dismissal(), request.operation.deadline - 0.2)
             ended = request.operation.arguments.get("end")
             went_well = not ended or ended["outcome"] == Ending.SUCCEEDED
             park = self.parked.append if went_well else self.parked.appendleft  # others may fare better
             park(Parked(request, wanted, answer.values["kept"], until))
             return
         yield request, answer
+
+    def _dismissal(self) -> float:
+        """When a claim that is parked now is sent away: with a tick, so that an idle keeper wakes once for all."""
+        longest = time.monotonic() + PARKED_SECONDS
+        return self._next_tick if longest - TICK_SECONDS <= self._next_tick <= longest else longest
 
     def _serve_parked(self, tx: Transaction, requests: list[Request]) -> Iterable[tuple[Request, Answer]]:
         """Give jobs that this batch made ready to the spoolers that wait for one, in the same transaction."""
@@ -339,7 +344,7 @@ class Keeper:
             self._tick()
         if now >= self._next_bite:
             self._prune()
-            self._next_bite = time.monotonic() + (TICK_SECONDS if self.pruner.rests else BITE_EVERY_SECONDS)
+            self._next_bite = self._next_tick if self.pruner.rests else time.monotonic() + BITE_EVERY_SECONDS
 
     def _follow_the_clock(self, by: float) -> None:
         """It was set: waits last as long as they were meant to, due times stay what they are."""

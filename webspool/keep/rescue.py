@@ -49,6 +49,7 @@ class Rescuer:
         self.instance, self.inbox, self.transact, self.say = instance, inbox, transact, say
         self.slates = slates
         self.watched: dict[str, Member] = {}
+        self._looked_after: set[str] = set()
         self._judged_at: dict[str, float] = {}
         self.next_look = math.inf
         self.ending: Callable[[], bool] = lambda: False
@@ -82,19 +83,21 @@ class Rescuer:
 
     def _watch(self, member: Member) -> None:
         descriptor = open_pidfd(member.identity.pid, member.identity.start)
-        if descriptor is not None:
-            self.inbox.watch(descriptor, partial(self._ended, member.process, descriptor))
+        if descriptor is None or not self.inbox.watch(descriptor, partial(self._ended, member.process, descriptor)):
+            self._looked_after.add(member.process)
 
     def _ended(self, process: str, descriptor: int) -> None:
         self.inbox.unwatch(descriptor)
+        self._looked_after.add(process)
         if member := self.watched.get(process):
             kill_session(member.runner_pid, member.runner_start)
         self.look_around()
 
     def look_around(self, *, at_once: bool = False) -> None:
-        """Rescue the jobs of every watched process that runs no more."""
+        """Rescue the jobs of those that run no more, among those whose end nobody tells us, or has told us."""
         self.next_look = math.inf
-        for member in [each for each in self.watched.values() if not each.identity.alive]:
+        looked_at = [self.watched[process] for process in self._looked_after & self.watched.keys()]
+        for member in [each for each in looked_at if not each.identity.alive]:
             if not at_once and self._too_early(member):
                 continue
             try:
@@ -103,6 +106,7 @@ class Rescuer:
                 self.say("rescue_postponed", spooler=member.identity.pid, why=fault.why)
                 return
             del self.watched[member.process]
+            self._looked_after.discard(member.process)
 
     def _too_early(self, member: Member) -> bool:
         """A reload of uWSGI's kills the spoolers, then tells the keeper: until it has, they seem to have died alone."""

@@ -34,7 +34,7 @@ class Inbox(Protocol):
 
     def collect(self, seconds: float) -> list[Request]: ...
     def push(self, process: str, message: dict[str, Any]) -> None: ...
-    def watch(self, descriptor: int, callback: Callable[[], None]) -> None: ...
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> bool: ...
     def unwatch(self, descriptor: int) -> None: ...
     def close(self) -> None: ...
 
@@ -98,9 +98,10 @@ class QueueInbox:
     def take_pushed(self, process: str) -> list[dict[str, Any]]:
         return self._pushed.pop(process, [])
 
-    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> bool:
         """Threads die with their process, and what others left is looked at each second: nothing is watched."""
         os.close(descriptor)
+        return False
 
     def unwatch(self, descriptor: int) -> None:
         """See watch."""

@@ -188,12 +188,15 @@ class SocketInbox:
         if connection is not None:
             connection.send(frames.encode({"push": message}))
 
-    def watch(self, descriptor: int, callback: Callable[[], None]) -> None:
+    def watch(self, descriptor: int, callback: Callable[[], None]) -> bool:
+        """Call it when the descriptor becomes readable; whether that can be done."""
+
         def ready(_events: int) -> list[Request]:
             callback()
             return []
 
         self.selector.register(descriptor, selectors.EVENT_READ, ready)
+        return True
 
     def unwatch(self, descriptor: int) -> None:
         self.selector.unregister(descriptor)
