@@ -118,14 +118,14 @@ class Client:
             self._keep_directly(pieces)
         give_up = max(time.monotonic() + BUSY_SECONDS, begun + ANSWERED_WITHIN_SECONDS)
         self._refuse_while_shut()
-        try:
-            with self._turn_to_write(give_up):
+        with self._turn_to_write(give_up):
+            try:
                 answer = self._transact(operation, give_up)
-        except LedgerUnavailable as told:
-            if self.route is not None:
-                self._fault, self._shut_until = told.why, time.monotonic() + ASKED_AGAIN_SECONDS
-            raise
-        self._fault = None
+            except LedgerUnavailable as told:
+                if self.route is not None:
+                    self._fault, self._shut_until = told.why, time.monotonic() + ASKED_AGAIN_SECONDS
+                raise
+            self._fault = None
         return answer
 
     def _refuse_while_shut(self) -> None:

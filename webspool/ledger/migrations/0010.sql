@@ -1,0 +1,4 @@
+-- Deliveries whose job went wrong are found by the error without a look at each such job.
+DROP INDEX job_with_error;
+CREATE INDEX job_with_error ON job (task, error, state, seq, source, created_at, started_at, finished_at, id, delivery)
+WHERE error IS NOT NULL;
