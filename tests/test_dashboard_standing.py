@@ -138,18 +138,18 @@ def test_a_test_webhook_passes_the_receiver_and_says_who_sent_it(visited: Visite
     """Signed with the source's own secret, so that it is accepted as its sender's would be."""
     visitor = visited.operator()
     assert "its tasks really run" in visitor.page("/sources/send?source=github")
-    form = {"source": "github", "type": "push", "body": '{"after": "abc"}'}
+    form = {"source": "github", "type": "push", "body": '{"after": "no hex"}'}
     answer = visitor.post("/sources/send", form)
     delivery = reading.delivery(visited.config, answer.location.split("?")[0].rpartition("/")[2])
     assert (delivery["remote"], delivery["type"], delivery["body"]) == (
         "dashboard:operator",
         "push",
-        b'{"after": "abc"}',
+        b'{"after": "no hex"}',
     )
     assert sorted(each["task"] for each in delivery["jobs"]) == ["audit", "deploy"]
     assert visitor.told(answer) == "The test webhook was accepted."
     refused = visitor.post("/sources/send", form | {"body": "{"})
-    assert (refused.status_code, "unparsable_body" in refused.text, "abc" in refused.text) == (400, True, False)
+    assert (refused.status_code, "unparsable_body" in refused.text, "no hex" in refused.text) == (400, True, False)
     told = [json.loads(row[0]) for row in visited.query("SELECT arguments FROM action WHERE verb = 'send' ORDER BY id")]
     assert [each["came_to"] for each in told] == ["accepted", "unparsable_body"]
 

@@ -121,15 +121,19 @@ def _jobs(reader: Reader, filters: Filters, plain: str) -> list[int]:
 def _by_state_or_error(filters: Filters, what: str = "seq") -> list[str]:
     """How jobs are found that an index holds for their state or their error; nothing when none does."""
     if filters.states and not set(filters.states) & COMMON:
-        statement = _with_delivery("job_found_in_state", filters)
         fragments = narrowed("job", filters, states=False)
         return [
-            _select(statement, fragments, what=what, state=State(state).value)
+            _select(_with_delivery(_found_in(state), filters), fragments, what=what, state=State(state).value)
             for state in dict.fromkeys(filters.states)
         ]
     if filters.error is not None:
         return [_select(_with_delivery("job_found_with_error", filters), narrowed("job", filters), what=what)]
     return []
+
+
+def _found_in(state: State) -> str:
+    """The statement: what runs is found by its open attempts, the rest by an index of the state."""
+    return "job_found_running" if state == State.RUNNING else "job_found_in_state"
 
 
 def _deliveries(reader: Reader, filters: Filters, plain: str) -> list[int]:

@@ -31,7 +31,8 @@ SELECT task, count(*) AS jobs FROM (
     SELECT task FROM job INDEXED BY job_scheduled WHERE state = 'scheduled'
     UNION ALL SELECT task FROM job INDEXED BY job_queued WHERE state = 'queued'
     UNION ALL SELECT task FROM job INDEXED BY job_blocked WHERE state = 'blocked'
-    UNION ALL SELECT task FROM job INDEXED BY job_running WHERE state = 'running')
+    UNION ALL SELECT job.task FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+    WHERE attempt.ended_at IS NULL AND job.state = 'running')
 GROUP BY task
 
 -- name: unknown_tasks
@@ -65,6 +66,15 @@ SELECT job.{what} FROM job INDEXED BY job_{state} WHERE job.state = '{state}'
 -- name: job_found_in_state_with_delivery
 SELECT job.{what} FROM job INDEXED BY job_{state} LEFT JOIN delivery ON delivery.id = job.delivery
 WHERE job.state = '{state}'
+
+-- name: job_found_running
+SELECT job.{what} FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+WHERE attempt.ended_at IS NULL AND job.state = 'running'
+
+-- name: job_found_running_with_delivery
+SELECT job.{what} FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+LEFT JOIN delivery ON delivery.id = job.delivery
+WHERE attempt.ended_at IS NULL AND job.state = 'running'
 
 -- name: job_found_with_error
 SELECT job.{what} FROM job INDEXED BY job_with_error WHERE job.error IS NOT NULL
@@ -377,7 +387,8 @@ SELECT task, state, count(*) AS jobs FROM job INDEXED BY job_queued WHERE state 
 UNION ALL
 SELECT task, state, count(*) FROM job INDEXED BY job_blocked WHERE state = 'blocked' GROUP BY task
 UNION ALL
-SELECT task, state, count(*) FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY task
+SELECT job.task, job.state, count(*) FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+WHERE attempt.ended_at IS NULL AND job.state = 'running' GROUP BY job.task
 
 -- name: oldest_queued
 SELECT min(due_at) AS due_at FROM job INDEXED BY job_queued WHERE state = 'queued' HAVING min(due_at) IS NOT NULL
@@ -390,7 +401,8 @@ AND (:task IS NULL OR task = :task) AND (:source IS NULL OR source = :source)
 ORDER BY due_at, seq LIMIT :limit
 
 -- name: running_by_task
-SELECT task, count(*) AS jobs FROM job INDEXED BY job_running WHERE state = 'running' GROUP BY task
+SELECT job.task, count(*) AS jobs FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+WHERE attempt.ended_at IS NULL AND job.state = 'running' GROUP BY job.task
 
 -- name: tallied
 SELECT at, name, counts FROM tally WHERE span = :span AND at >= :since AND name >= :kind AND name < :below

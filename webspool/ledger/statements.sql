@@ -143,7 +143,8 @@ SELECT id, task, source, key, due_at FROM job WHERE state = 'queued' AND source 
 SELECT id, task, source, key, due_at FROM job WHERE state = 'queued'
 
 -- name: running_by_task
-SELECT id FROM job INDEXED BY job_running WHERE state = 'running' AND task = :task
+SELECT job.id FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+WHERE attempt.ended_at IS NULL AND job.state = 'running' AND job.task = :task
 
 -- name: next_unknown
 SELECT blocked_on FROM job WHERE state = 'blocked' AND blocked_on > :after AND blocked_on < 'unknown;'
@@ -238,8 +239,8 @@ FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN task ON task.name = job.
 WHERE attempt.process = :process AND attempt.ended_at IS NULL
 
 -- name: cancelling_attempts
-SELECT attempt.id, attempt.process FROM job JOIN attempt ON attempt.id = job.attempt
-WHERE job.state = 'running' AND job.cancelling = 1
+SELECT attempt.id, attempt.process FROM attempt INDEXED BY attempt_open CROSS JOIN job ON job.id = attempt.job
+WHERE attempt.ended_at IS NULL AND job.attempt = attempt.id AND job.state = 'running' AND job.cancelling = 1
 
 -- name: insert_action
 INSERT INTO action (id, verb, arguments, answer, actor, at) VALUES (:id, :verb, :arguments, :answer, :actor, :now)
