@@ -36,8 +36,8 @@ BODY = b"x" * 1024
 # What they are in truth stands behind; a little room is left for what SQLite does now and then (a page that splits).
 MOST_STATEMENTS_OF_A_WEBHOOK = 9  # 3 accept, 3 claim, 2 end, and its part of what is once a batch
 MOST_STATEMENTS_OF_A_BATCH = 8  # begin, data_version, commit, counters by state
-MOST_PAGES_IN_A_BATCH_OF_FOUR = 32.0  # 28
-MOST_PAGES_OF_ONE = 20.0  # 17
+MOST_PAGES_IN_A_BATCH_OF_FOUR = 27.0  # 24
+MOST_PAGES_OF_ONE = 18.0  # 16
 
 
 class Busy:
