@@ -63,7 +63,7 @@ ANSWER = "webspool.ledger.sockets:SocketRequest.answer"
 STEPS = (
     # the worker
     Step("verified, before the ledger is asked", "webspool.receive:Receiver._accept", "before"),
-    Step("a large body written, its folder not flushed", "webspool.receive:flush_folder", "before", "write_body"),
+    Step("a large body written, its folder not flushed", "webspool.body_files:flush_folder", "before", "write_body"),
     Step("a large body durable, its delivery not", "webspool.receive:write_body", "after"),
     Step("stored, before the HTTP answer", "webspool.receive:Receiver._store", "after"),
     # the keeper

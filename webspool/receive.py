@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from http import HTTPStatus
@@ -17,11 +15,11 @@ from typing import Any, Protocol
 from webspool import traces
 from webspool.addresses import within
 from webspool.answering import Answerer
+from webspool.body_files import write_body
 from webspool.captured import CapturedSecrets
 from webspool.certificates import opened
 from webspool.disk import Disk, Room
 from webspool.errors import BodySealed, LedgerRefused, LedgerUnavailable, UnparsableBody
-from webspool.folders import flush_folder, make_folder
 from webspool.ledger.operations import Answer, Operation
 from webspool.limits import Limits
 from webspool.payloads import media_type, says_json
@@ -340,30 +338,6 @@ def _unreadable(source: Source, request: WebhookRequest) -> str | None:
     except UnparsableBody as fault:
         return str(fault)
     return None
-
-
-def write_body(folder: Path, delivery: str, body: bytes) -> Path:
-    """A body as a file that survives a power cut: first the file is flushed, then the folder that names it.
-
-    Raises LedgerUnavailable when it cannot be written; nothing is left behind then.
-    """
-    path = folder / delivery
-    try:
-        make_folder(folder)
-        with open(path, "xb", opener=_private) as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        flush_folder(folder)
-    except OSError as fault:
-        with suppress(OSError):
-            path.unlink()
-        raise LedgerUnavailable(ledger=folder, why=fault.strerror or fault) from fault
-    return path
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def stored(answer: dict[str, Any], accepted_status: int = 202) -> Reply:

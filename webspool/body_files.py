@@ -1,0 +1,63 @@
+"""Bodies that are too big for the ledger's rows, as files: on disk with their names, and the disk not taken at once."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from webspool.errors import LedgerUnavailable
+from webspool.folders import flush_folder, make_folder
+
+PIECE_BYTES = 1 << 20
+_WAIT_WRITE_WAIT = 7
+"""SYNC_FILE_RANGE_WAIT_BEFORE, _WRITE and _WAIT_AFTER (sync_file_range(2))."""
+
+
+def write_body(folder: Path, delivery: str, body: bytes) -> Path:
+    """A body as a file that survives a power cut: first the file is flushed, then the folder that names it.
+
+    Raises LedgerUnavailable when it cannot be written; nothing is left behind then.
+    """
+    path = folder / delivery
+    try:
+        make_folder(folder)
+        with open(path, "xb", buffering=0, opener=_private) as file:
+            _write(file, body)
+            os.fsync(file.fileno())
+        flush_folder(folder)
+    except OSError as fault:
+        with suppress(OSError):
+            path.unlink()
+        raise LedgerUnavailable(ledger=folder, why=fault.strerror or fault) from fault
+    return path
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _write(file: BinaryIO, body: bytes) -> None:
+    """Piece by piece, each on its way to the disk before the next: else the ledger's flush would wait for it all."""
+    left, at = memoryview(body), 0
+    while left:
+        written = file.write(left[:PIECE_BYTES])
+        if len(left) > written:
+            hand_to_the_disk(file.fileno(), at, written)
+        left, at = left[written:], at + written
+
+
+def hand_to_the_disk(descriptor: int, at: int, size: int) -> None:
+    """Have the kernel write these bytes of a file out now, and wait for it. It is no flush. Raises OSError.
+
+    Where there is no way to ask for it nothing is done: the flush of the file writes them all the same.
+    """
+    with suppress(AttributeError, TypeError):
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.sync_file_range(descriptor, ctypes.c_int64(at), ctypes.c_int64(size), _WAIT_WRITE_WAIT) == 0:
+            return
+        if (number := ctypes.get_errno()) in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+            raise OSError(number, os.strerror(number))
