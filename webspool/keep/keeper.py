@@ -181,11 +181,11 @@ class Keeper:
         except LedgerUnavailable as fault:
             self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
+        durable = [(request, answer) for request, answer in answers if request.operation.durable]
         for request, answer in sorted(answers, key=_orders_first):
             if not request.operation.durable:
                 request.answer(answer)
-        if any(request.operation.durable for request in requests):
-            durable = [(request, answer) for request, answer in answers if request.operation.durable]
+        if durable:
             try:
                 self._flush()
             except LedgerUnavailable as fault:
