@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -50,14 +51,18 @@ def _write(file: BinaryIO, body: bytes) -> None:
         left, at = left[written:], at + written
 
 
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
 def hand_to_the_disk(descriptor: int, at: int, size: int) -> None:
     """Have the kernel write these bytes of a file out now, and wait for it. It is no flush. Raises OSError.
 
     Where there is no way to ask for it nothing is done: the flush of the file writes them all the same.
     """
     with suppress(AttributeError, TypeError):
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.sync_file_range(descriptor, ctypes.c_int64(at), ctypes.c_int64(size), _WAIT_WRITE_WAIT) == 0:
+        if _libc().sync_file_range(descriptor, ctypes.c_int64(at), ctypes.c_int64(size), _WAIT_WRITE_WAIT) == 0:
             return
         if (number := ctypes.get_errno()) in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
             raise OSError(number, os.strerror(number))

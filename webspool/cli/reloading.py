@@ -23,7 +23,7 @@ from webspool.cli.deploying import LONGEST_SECONDS, LOOK_SECONDS
 from webspool.config import Config
 from webspool.ledger import reading
 from webspool.ledger.standing import Serving
-from webspool.ledger.watchdog import nudge_master
+from webspool.ledger.watchdog import nudge_master, tell_master
 from webspool.processes import Identity, entered
 from webspool.release import Release
 
@@ -221,12 +221,10 @@ class Reload:
         """The master's chain reload: one worker after the other, the next when the one before it serves."""
         old = self._workers()
         try:
-            fifo = os.open(self.config.master_fifo, os.O_WRONLY | os.O_NONBLOCK)
+            tell_master(self.config.master_fifo, b"c")
         except OSError as fault:
             why = f"The workers go on with the old code: {self.config.master_fifo}: {fault.strerror}."
             raise click.ClickException(f"{why} Start the instance anew.") from None
-        os.write(fifo, b"c")
-        os.close(fifo)
         if not self._until(lambda: not any(worker.alive for worker in old), WORKER_SECONDS * max(1, len(old))):
             raise click.ClickException("Some workers are old still.")
 

@@ -47,17 +47,22 @@ def watching_client(config: Config, say: Say) -> Client:
     return client
 
 
+def tell_master(fifo: Path, command: bytes) -> None:
+    """A command for uWSGI's master, by its fifo. Raises OSError, also when no master reads it."""
+    descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        os.write(descriptor, command)
+    finally:
+        os.close(descriptor)
+
+
 def nudge_master(fifo: Path) -> None:
     """Let uWSGI's master see at once which of its children have ended: by itself it looks once a second.
 
     What arrives in its fifo wakes it, also a character that is no command.
     """
     with suppress(OSError):
-        descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
-        try:
-            os.write(descriptor, b"\n")
-        finally:
-            os.close(descriptor)
+        tell_master(fifo, b"\n")
 
 
 def keeper_file(config: Config) -> Path:
