@@ -77,8 +77,9 @@ def head(machine: Found, noise: Noise) -> list[str]:
     """The machine, and whether it was still; when it was not, that comes first."""
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     told = [
-        f"{machine['date']}, {machine['processors']} processors, {machine['system']}, Python {machine['python']}, "
-        f"one flush of 4 KiB {machine['fsync_ms']} ms; load generator on the same machine",
+        f"{machine['date']}, {machine['processors']} processors, {machine['system']}, Python {machine['python']} "
+        f"(10,000 small objects {machine['python_ms']} ms), one flush of 4 KiB {machine['fsync_ms']} ms; "
+        "load generator on the same machine",
         versions,
         f"noise: {noise.spread:.2f} x the median in one of twenty pieces of work, others {noise.others:.2f} of a core, "
         f"stolen {noise.stolen:.1%}",

@@ -28,6 +28,7 @@ MACHINE = {
     "processors": 2,
     "system": "Linux 6",
     "python": "3.11",
+    "python_ms": 5.0,
     "fsync_ms": 0.2,
     "versions": {},
 }
