@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from typing import Any
 
 from webspool import tracing
@@ -71,15 +71,22 @@ def call(
 def _in_user_code(task: Task[Any, Any], order: Order, app: object, limit: TimeLimit, deadline: float) -> Any:
     try:
         limit.arm(deadline)
-        with _context(app), tracing.around(order):
-            return _invoke(task, order)
+        make_context = getattr(app, "app_context", None)
+        if make_context is None:
+            return _traced(task, order)
+        with make_context():
+            return _traced(task, order)
     finally:
         limit.disarm()
 
 
-def _context(app: object) -> AbstractContextManager[Any]:
-    make = getattr(app, "app_context", None)
-    return nullcontext() if make is None else make()
+def _traced(task: Task[Any, Any], order: Order) -> Any:
+    """The task's spans of its own belong under its attempt."""
+    spans = tracing.Switch.spans
+    if spans is None:
+        return _invoke(task, order)
+    with spans.around(order):
+        return _invoke(task, order)
 
 
 def _invoke(task: Task[Any, Any], order: Order) -> Any:

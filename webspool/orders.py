@@ -10,19 +10,23 @@ import math
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import fields
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from webspool import frames
 from webspool.records import Delivery, Ending, Headers, Order, Outcome
 
 _PLAIN = ("result", "error", "traceback", "after_seconds", "charge", "cut", "exit_code", "signal")
-_DEFAULTS = {field.name: field.default for field in fields(Outcome)}
+_PLAIN_ONES = frozenset(_PLAIN)
+_plain_of = attrgetter(*_PLAIN)
+_DEFAULTS = _plain_of(Outcome(Ending.SUCCEEDED))
 _ENDINGS = {ending.value: ending for ending in Ending}
 _DELIVERY = ("id", "source", "method", "url", "received_at", "event_id", "event_type")
 _HOW = struct.Struct(">dB")
 """What follows an order's body in its frame: its time limit, and how many further orders lie ready."""
+
+R = TypeVar("R")
 
 
 class Packed(NamedTuple):
@@ -99,22 +103,50 @@ def ordered(message: dict[str, Any], body: bytes, bodies: Path) -> Ordered:
 def _order(message: dict[str, Any], body: bytes, bodies: Path) -> Order:
     job, task, attempt, number, calling, created_at = message["order"]
     arguments = json.loads(message["arguments"]) if message["arguments"] else {}
-    if message["delivery"] is None:
-        return Order(job, task, attempt, number, calling, arguments, None, created_at)
-    id, source, method, url, received_at, event_id, event_type, headers = message["delivery"]
-    file = message["file"]
-    stored = body if not file else bodies / id if file is True else Path(file)
-    delivery = Delivery(id, source, method, url, Headers.stored(headers), received_at, event_id, event_type, stored)
-    return Order(job, task, attempt, number, calling, arguments, delivery, created_at)
+    delivery = None if message["delivery"] is None else _delivery(message["delivery"], message["file"], body, bodies)
+    made = {
+        "job": job,
+        "task": task,
+        "attempt": attempt,
+        "number": number,
+        "calling": calling,
+        "arguments": arguments,
+        "delivery": delivery,
+        "created_at": created_at,
+    }
+    return _record(Order, made)
+
+
+def _delivery(values: Sequence[Any], file: bool | str, body: bytes, bodies: Path) -> Delivery:
+    id, source, method, url, received_at, event_id, event_type, headers = values
+    made = {
+        "id": id,
+        "source": source,
+        "method": method,
+        "url": url,
+        "headers": Headers.stored(headers),
+        "received_at": received_at,
+        "event_id": event_id,
+        "event_type": event_type,
+        "stored_body": body if not file else bodies / id if file is True else Path(file),
+    }
+    return _record(Delivery, made)
+
+
+def _record(kind: type[R], values: dict[str, Any]) -> R:
+    """A frozen record with all of its fields. Its own `__init__` sets them one by one, and takes four times as long."""
+    record = object.__new__(kind)
+    object.__setattr__(record, "__dict__", values)
+    return record
 
 
 def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: float, ended_at: float) -> bytes:
     """An outcome as a frame; `left` says what the task left running, which ends the runner. Times are Unix seconds."""
-    message: dict[str, Any] = {"attempt": attempt, "ending": outcome.ending.value, "times": (began_at, ended_at)}
-    for name in _PLAIN:
-        value = getattr(outcome, name)
-        if value != _DEFAULTS[name]:
-            message[name] = value
+    message: dict[str, Any] = {"attempt": attempt, "ending": outcome.ending, "times": (began_at, ended_at)}
+    plain = _plain_of(outcome)
+    if plain != _DEFAULTS:
+        told = zip(_PLAIN, plain, _DEFAULTS, strict=True)
+        message.update({name: value for name, value, default in told if value != default})
     if left is not None:
         message["left"] = left
     return frames.encode(message)
@@ -122,6 +154,6 @@ def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: fl
 
 def outcome_of(message: dict[str, Any]) -> Outcome:
     """The outcome that `outcome_frame` wrote."""
-    given = {name: value for name, value in message.items() if name in _PLAIN}
+    given = {name: value for name, value in message.items() if name in _PLAIN_ONES}
     began_at, ended_at = message["times"]
     return Outcome(_ENDINGS[message["ending"]], **given, began_at=began_at, ended_at=ended_at)

@@ -378,7 +378,7 @@ def delivery_of(id: str, stored: Mapping[str, Any], body: bytes) -> Delivery:
     return Delivery(id, stored["source"], stored["method"], stored["url"], headers, time.time(), *named, plain(body))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """One job as handed to whoever runs it: what to call, with what, and the attempt it is called for.
 

@@ -147,6 +147,7 @@ class Child:
         self.output = Output()
         self.control, self.queue = socket.socket(fileno=CONTROL), socket.socket(fileno=QUEUE)
         self.decoder, self.queued = frames.Decoder(), frames.Decoder()
+        self.packet = memoryview(bytearray(LARGEST_QUEUED))
         self.surroundings: Surroundings | None = None
         self.threads: set[threading.Thread] = set()
         self.children: set[int] = set()
@@ -209,12 +210,12 @@ class Child:
     def _further(self) -> Ordered | None:
         """The next order that lies ready; None when it was taken back."""
         try:
-            packet = self.queue.recv(LARGEST_QUEUED, socket.MSG_DONTWAIT)
+            size = self.queue.recv_into(self.packet, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return None
         except OSError:
             os._exit(LOST_CONTROL)
-        ((message, body),) = self.queued.feed(packet)
+        ((message, body),) = self.queued.feed(bytes(self.packet[:size]))
         return ordered(message, body, self.program.bodies)
 
     def _say_among_output(self, frame: bytes) -> None:
@@ -289,7 +290,7 @@ class Child:
 
 def _wreck(outcome: Outcome) -> str | None:
     """Of an interpreter that ran out of memory nobody knows what else failed in it."""
-    name = (outcome.error or "").partition(":")[0]
+    name = outcome.error.partition(":")[0] if outcome.error else ""
     return f"an interpreter after {name}" if name in ("MemoryError", "SystemError") else None
 
 

@@ -6,6 +6,7 @@ those changes them for the next task too.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import locale
@@ -17,6 +18,7 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +41,34 @@ set_handler: Callable[..., Any] = _plain.signal
 set_mask: Callable[..., Any] = _plain.pthread_sigmask
 
 
+def _tell_of_locale() -> Callable[[], bytes | str]:
+    """What tells the locale as the C library has it: Python's own function decodes twelve names at each call."""
+    try:
+        ask = ctypes.PyDLL(None).setlocale
+    except (OSError, AttributeError, TypeError):
+        return partial(locale.setlocale, locale.LC_ALL)
+    ask.argtypes, ask.restype = (ctypes.c_int, ctypes.c_char_p), ctypes.c_char_p
+    return partial(ask, locale.LC_ALL, None)
+
+
+_locale_in_c = _tell_of_locale()
+
+
 class Surroundings:
     """Of this process, as they were when this was made; `own_signal` is left to the caller, and never blocked."""
 
     def __init__(self, directory: Path, spare: int, own_signal: int) -> None:
-        self._directory, self._spare = directory, spare
+        self._directory, self._spare = str(directory), spare
         self._signals = [number for number in _SIGNALS if number != own_signal]
-        self._handlers = [_handler(number) for number in self._signals]
+        self._handlers = list(map(_handler, self._signals))
         self._blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ()) - {own_signal}
         self._umask = os.umask(0o077)
         os.umask(self._umask)
         self._environ, self._variables = os.environ, dict(os.environ)
         self._raw = dict(_raw(os.environ))
-        self._locale = locale.setlocale(locale.LC_ALL)
-        self._limits = {limit: resource.getrlimit(limit) for limit in _LIMITS}
+        self._locale, self._locale_bytes = locale.setlocale(locale.LC_ALL), _locale_in_c()
+        self._limits = list(map(resource.getrlimit, _LIMITS))
+        self._most_descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._owner, self._niceness = _owner(), os.getpriority(os.PRIO_PROCESS, 0)
         self._depth, self._trace, self._profile = sys.getrecursionlimit(), sys.gettrace(), sys.getprofile()
         self._collects = gc.isenabled()
@@ -71,7 +87,7 @@ class Surroundings:
     def _restore_signals(self) -> None:
         for timer in _TIMERS:
             signal.setitimer(timer, 0)
-        if [_handler(number) for number in self._signals] != self._handlers:
+        if list(map(_handler, self._signals)) != self._handlers:
             for number, handler in zip(self._signals, self._handlers, strict=True):
                 if handler is not None and _handler(number) != handler:  # None: installed by C code
                     signal.signal(number, handler)
@@ -97,7 +113,7 @@ class Surroundings:
             socket.setdefaulttimeout(self._patience)
         if logging.root.manager.disable != self._muted:
             logging.disable(self._muted)
-        if locale.setlocale(locale.LC_ALL) != self._locale:
+        if _locale_in_c() != self._locale_bytes:
             with suppress(locale.Error):
                 locale.setlocale(locale.LC_ALL, self._locale)
 
@@ -115,12 +131,8 @@ class Surroundings:
                 os.close(nothing)
 
     def _lasting(self) -> str | None:
-        for limit, before in self._limits.items():
-            if resource.getrlimit(limit) != before:
-                try:
-                    resource.setrlimit(limit, before)
-                except (OSError, ValueError):
-                    return f"a lowered {_LIMITS[limit]}"
+        if list(map(resource.getrlimit, _LIMITS)) != self._limits and (lowered := self._restore_limits()):
+            return f"a lowered {lowered}"
         if _owner() != self._owner:
             return "another user or group"
         if os.getpriority(os.PRIO_PROCESS, 0) != self._niceness:
@@ -131,9 +143,19 @@ class Surroundings:
             return f"a directory that cannot be entered: {fault}"
         return self._full_table()
 
+    def _restore_limits(self) -> str | None:
+        """The name of one that cannot be put back, or None."""
+        for (limit, name), before in zip(_LIMITS.items(), self._limits, strict=True):
+            if resource.getrlimit(limit) != before:
+                try:
+                    resource.setrlimit(limit, before)
+                except (OSError, ValueError):
+                    return name
+        return None
+
     def _full_table(self) -> str | None:
         """A new descriptor gets the lowest free number: that tells how many are open."""
-        most = self._limits[resource.RLIMIT_NOFILE][0]
+        most = self._most_descriptors
         try:
             lowest = os.dup(self._spare)
         except OSError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from typing import Protocol, TypeVar
 
 from webspool.config import Config
@@ -61,8 +61,3 @@ def traceparent_of(order: Order) -> str | None:
     if Switch.spans is not None:
         return Switch.spans.place_of(order)
     return None if order.delivery is None else order.delivery.traceparent
-
-
-def around(order: Order) -> AbstractContextManager[None]:
-    """The task's spans of its own belong under its attempt."""
-    return nullcontext() if Switch.spans is None else Switch.spans.around(order)
