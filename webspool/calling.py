@@ -22,6 +22,7 @@ DEEPEST_TRACEBACK = 2000
 """Frames; of a deeper one the innermost. Millions of them would take minutes to be told."""
 LONGEST_ERROR = 500
 
+_SUCCEEDED = Outcome(Ending.SUCCEEDED)
 _BARE_RETURNS = {-1: SPOOL_RETRY, 0: SPOOL_IGNORE}
 
 
@@ -121,7 +122,7 @@ def _end_the_copy(fault: BaseException | None) -> None:
 
 def _returned(task: Task[Any, Any], value: object) -> Outcome:
     if value is None:
-        return Outcome(Ending.SUCCEEDED)
+        return _SUCCEEDED
     if task.bare_returns and type(value) is int:
         value = _BARE_RETURNS.get(value)
     if value is SPOOL_RETRY or value is SPOOL_IGNORE:

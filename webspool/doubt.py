@@ -15,6 +15,8 @@ SHORTEST_REST, LONGEST_REST = 10.0, 30.0
 ELSEWHERE_AT_LEAST = 3
 ELSEWHERE_BETTER = 20
 
+_FAILURES = (Ending.FAILED, Ending.INTERRUPTED)
+
 
 class Advice(StrEnum):
     """What a spooler in doubt is to do: nothing, begin its runner anew, or claim nothing for a while."""
@@ -43,7 +45,7 @@ class Doubt:
 
     def note(self, task: str, outcome: Outcome, seconds: float) -> None:
         """How an attempt ended, and after how many seconds."""
-        if outcome.ending not in (Ending.FAILED, Ending.INTERRUPTED):
+        if outcome.ending not in _FAILURES:
             if self.failures:
                 self._reset()
         elif seconds <= QUICK_SECONDS and outcome.charge and not outcome.cut:

@@ -12,7 +12,9 @@ import time
 from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from webspool import frames
 from webspool.records import Delivery, Ending, Headers, Order, Outcome
@@ -29,7 +31,7 @@ _HOW = struct.Struct(">dB")
 R = TypeVar("R")
 
 
-class Packed(NamedTuple):
+class Packed(msgspec.Struct, frozen=True):
     """An order as bytes. `bodies` is the folder of what is too large for the ledger's rows."""
 
     job: str
@@ -62,13 +64,11 @@ def order_frame(order: Order | Packed, *, limit: float, following: int = 0) -> b
     """An order as a frame. `limit`: when TimeLimitExceeded is due, in seconds of the monotonic clock (infinity: never);
     or below zero, how many seconds after the task begins. `following` further ones lie in the runner's queue.
     """
-    text, body = _parts(order)
+    text, body = (order.text, order.body) if isinstance(order, Packed) else _parts(order)
     return frames.join(text, body + _HOW.pack(limit, following))
 
 
-def _parts(order: Order | Packed) -> tuple[bytes, bytes]:
-    if isinstance(order, Packed):
-        return order.text, order.body
+def _parts(order: Order) -> tuple[bytes, bytes]:
     values = (order.job, order.task, order.attempt, order.number, order.calling, order.created_at)
     arguments, delivery = json.dumps(order.arguments), order.delivery
     if delivery is None:
@@ -82,7 +82,7 @@ def _parts(order: Order | Packed) -> tuple[bytes, bytes]:
     return packed(values, arguments, told, str(stored)), b""
 
 
-class Ordered(NamedTuple):
+class Ordered(msgspec.Struct, frozen=True):
     """What a runner is to do. `following` further orders lie in its queue."""
 
     order: Order
@@ -154,6 +154,8 @@ def outcome_frame(attempt: str, outcome: Outcome, left: str | None, began_at: fl
 
 def outcome_of(message: dict[str, Any]) -> Outcome:
     """The outcome that `outcome_frame` wrote."""
-    given = {name: value for name, value in message.items() if name in _PLAIN_ONES}
     began_at, ended_at = message["times"]
-    return Outcome(_ENDINGS[message["ending"]], **given, began_at=began_at, ended_at=ended_at)
+    outcome = Outcome(_ENDINGS[message["ending"]], began_at=began_at, ended_at=ended_at)
+    for name in _PLAIN_ONES.intersection(message):
+        setattr(outcome, name, message[name])
+    return outcome

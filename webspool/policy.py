@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NamedTuple
 
+import msgspec
+
 from webspool.records import Ending, Outcome, State
 
 MAX_INTERRUPTIONS = 20
@@ -76,7 +78,7 @@ def _positive(value: object) -> bool:
     return _number(value) and value > 0  # type: ignore[operator]
 
 
-class Standing(NamedTuple):
+class Standing(msgspec.Struct, frozen=True):
     """What a job had behind it when the attempt ended.
 
     `attempts` are the charged ones of its current round, this one included; `interruptions` are the cuts before
@@ -98,7 +100,8 @@ class Verdict(NamedTuple):
     cause: str | None = None
 
 
-_SUCCEEDED = Verdict(State.SUCCEEDED)
+_SUCCEEDED, _DONE = Ending.SUCCEEDED, Verdict(State.SUCCEEDED)
+"""Looked up once: Python 3.11 takes as long to find a member of an Enum as to make a record."""
 
 
 def wait_seconds(policy: Policy, attempt: int, *, chance: Callable[[], float] = random.random) -> float:
@@ -111,9 +114,9 @@ def judge(
     outcome: Outcome, policy: Policy, standing: Standing, *, chance: Callable[[], float] = random.random
 ) -> Verdict:
     """What `outcome` means for the job; the only place where that is decided."""
+    if outcome.ending is _SUCCEEDED:
+        return _DONE
     match outcome:
-        case Outcome(ending=Ending.SUCCEEDED):
-            return _SUCCEEDED
         case Outcome(ending=Ending.DISCARDED):
             return Verdict(State.DEAD, cause=outcome.error)
         case Outcome(ending=Ending.INTERRUPTED, charge=False, cut=False):

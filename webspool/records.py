@@ -53,7 +53,7 @@ class _Randomness:
 def ids_behind(id: str, prefix: str, count: int) -> list[str]:
     """Ids for what is made together with `id`, a fresh one of ours: as unlike any other as that is."""
     first = int(id.partition("_")[2], 16) + 1
-    return [f"{prefix}_{number:032x}" for number in range(first, first + count)]
+    return [f"{prefix}_{number.to_bytes(16, 'big').hex()}" for number in range(first, first + count)]
 
 
 def new_ids(prefix: str, count: int) -> list[str]:

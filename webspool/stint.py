@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from webspool.batch import MOST, QUICK_SECONDS
 from webspool.capture import Capture
@@ -21,7 +23,7 @@ from webspool.telemetry import lines_together
 AGAIN_SECONDS = 1.0
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True):
     """A job that is ours to run; `origin` is where it comes from, as log lines tell it."""
 
     order: Packed
@@ -33,19 +35,20 @@ def claims_in(answer: Answer, now: float, bodies: Path) -> list[Claim]:
     """The jobs that a turn was answered with, none if there were none. `now` is Unix seconds."""
     if not answer.values["order"]:
         return []
-    found, at = [], 0
+    found, packed, at = [], answer.body, 0
     for given in (answer.values["order"], *answer.values.get("further", ())):
         text, body = given["lengths"]
+        middle, end = at + text, at + text + body
         order = Packed(
             given["job"],
             given["task"],
             given["attempt"],
             given["number"],
-            answer.body[at : at + text],
-            answer.body[at + text : at + text + body],
+            packed[at:middle],
+            packed[middle:end],
             bodies,
         )
-        at += text + body
+        at = end
         standing = Standing(given["attempts"], given["interruptions"], max(0.0, now - given["created_at"]))
         found.append(Claim(order, standing, given["origin"]))
     return found
@@ -136,9 +139,16 @@ class Stint:
         """An attempt has begun; told once."""
         if number >= self._begun:
             self._begun = number + 1
-            order, origin = self.claims[number].order, self.claims[number].origin
-            told = {"task": order.task, "job": order.job, "attempt": order.attempt, "number": order.number}
-            self._say("attempt_started", **told, **origin)
+            claim = self.claims[number]
+            order, origin = claim.order, claim.origin
+            self._say(
+                "attempt_started",
+                task=order.task,
+                job=order.job,
+                attempt=order.attempt,
+                number=order.number,
+                **origin,
+            )
 
     def take(self, number: int, data: bytes) -> None:
         """Some of its output."""
@@ -209,6 +219,14 @@ class Stint:
             ended["output_bytes"], ended["output_cut"] = output.size, output.cut
         if len(self.claims) > 1 and outcome.began_at is not None:
             ended["began_at"], ended["ended_at"] = outcome.began_at, outcome.ended_at
-        facts = {"outcome": outcome.ending, "state": verdict.state, "error": outcome.error}
-        self._say("attempt_ended", task=order.task, job=order.job, attempt=order.attempt, **facts, **claim.origin)
+        self._say(
+            "attempt_ended",
+            task=order.task,
+            job=order.job,
+            attempt=order.attempt,
+            outcome=outcome.ending,
+            state=verdict.state,
+            error=outcome.error,
+            **claim.origin,
+        )
         return ended
