@@ -41,7 +41,7 @@ def join(text: bytes, body: bytes) -> bytes:
     """A message that is packed already and its raw bytes as one frame. Raises ValueError over 64 MiB."""
     if _HEAD + len(text) + len(body) > LARGEST_FRAME:
         raise ValueError(f"a frame of {_HEAD + len(text) + len(body)} bytes is over the limit of {LARGEST_FRAME}")
-    return _LENGTHS.pack(len(text), len(body)) + text + body
+    return b"".join((_LENGTHS.pack(len(text), len(body)), text, body))
 
 
 def first(data: bytes, at: int) -> tuple[dict[str, Any] | None, int]:

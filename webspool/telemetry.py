@@ -83,7 +83,7 @@ class Say(Protocol):
 LINES_AT_ONCE_BYTES = 4000
 """A pipe takes 4096 bytes in one piece (pipe(7): PIPE_BUF)."""
 
-_held: list[bytes] | None = None
+_held: bytearray | None = None
 
 
 def write_stderr(text: str) -> None:
@@ -92,16 +92,17 @@ def write_stderr(text: str) -> None:
 
 
 def _tell(data: bytes) -> None:
+    global _held
     if _held is None:
         _write(data)
     else:
-        if _held and sum(map(len, _held)) + len(data) > LINES_AT_ONCE_BYTES:
-            _write(b"".join(_held))
+        if _held and len(_held) + len(data) > LINES_AT_ONCE_BYTES:
+            _write(_held)
             _held.clear()
-        _held.append(data)
+        _held += data
 
 
-def _write(data: bytes) -> None:
+def _write(data: bytes | bytearray) -> None:
     try:
         os.write(2, data)
     except OSError:  # nobody can be told
@@ -112,11 +113,11 @@ def _write(data: bytes) -> None:
 def lines_together() -> Iterator[None]:
     """What is written meanwhile goes out in as few writes as that allows. For a process of one thread."""
     global _held
-    _held = []
+    _held = bytearray()
     try:
         yield
     finally:
-        data, _held = b"".join(_held), None
+        data, _held = _held, None
         if data:
             _write(data)
 
