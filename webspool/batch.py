@@ -50,8 +50,12 @@ class Batch:
         self, runner: Runner, orders: Sequence[Packed], policies: Sequence[Policy], watcher: Watcher, mark: bytes
     ) -> None:
         self._runner, self._orders, self._policies, self._watcher = runner, list(orders), policies, watcher
-        self._output = Splitter(mark, lambda data: watcher.take(len(self._ended), data), self._end)
-        self._ended: list[Outcome] = []
+        ended: list[Outcome] = []
+        # what these call knows of no batch: all that belongs to one is gone with it, and waits for no garbage collector
+        self._output = Splitter(
+            mark, lambda data: watcher.take(len(ended), data), lambda message: ended.append(outcome_of(message))
+        )
+        self._ended = ended
 
     def outcomes(self) -> list[Outcome]:
         """Those of the orders that were begun, in their order; the others can be run elsewhere."""
@@ -139,9 +143,6 @@ class Batch:
     def _noted(self, number: int) -> Outcome | None:
         return self._ended[number] if number < len(self._ended) else None
 
-    def _end(self, message: dict[str, Any]) -> None:
-        self._ended.append(outcome_of(message))
-
 
 class Splitter:
     """Tells output from the frames behind marks in it."""
@@ -154,30 +155,30 @@ class Splitter:
 
     def take(self, data: bytes) -> None:
         """Some of what was written; what may be the beginning of a mark waits for more."""
-        held = self._held + data
-        while (at := held.find(self._mark)) >= 0:
+        held, given = self._held + data, 0
+        while (at := held.find(self._mark, given)) >= 0:
             frame, behind = frames.first(held, at + len(self._mark))
             if frame is None:
                 break
-            self._give(held[:at])
+            self._give(held, given, at)
             self._on_frame(frame)
-            held = held[behind:]
+            given = behind
         else:
-            at = self._where_one_may_begin(held)
-        self._give(held[:at])
+            at = self._where_one_may_begin(held, given)
+        self._give(held, given, at)
         self._held = held[at:]
 
     def close(self) -> None:
         """There will be no more."""
-        self._give(self._held)
+        self._give(self._held, 0, len(self._held))
         self._held = b""
 
-    def _where_one_may_begin(self, held: bytes) -> int:
-        for at in range(max(0, len(held) - len(self._mark) + 1), len(held)):
+    def _where_one_may_begin(self, held: bytes, given: int) -> int:
+        for at in range(max(given, len(held) - len(self._mark) + 1), len(held)):
             if self._mark.startswith(held[at:]):
                 return at
         return len(held)
 
-    def _give(self, output: bytes) -> None:
-        if output:
-            self._on_output(output)
+    def _give(self, held: bytes, begin: int, end: int) -> None:
+        if begin < end:
+            self._on_output(held[begin:end])

@@ -149,8 +149,9 @@ class Performer:
         outcomes = self.call(claims, policies, stint)
         took = time.monotonic() - begun
         self._pace.note(outcomes, took)
+        seconds = took / len(outcomes)
         for claim, outcome in zip(claims, outcomes, strict=False):
-            self._doubt.note(claim.order.task, outcome, took / len(outcomes))
+            self._doubt.note(claim.order.task, outcome, seconds)
         return stint.finished(outcomes)
 
     def call(self, claims: Sequence[Claim], policies: Sequence[Policy], stint: Stint) -> list[Outcome]:
@@ -187,14 +188,16 @@ class Performer:
         post = self.post
         most = 1 if self._takes_several is None else min(self._pace.most, self._takes_several.most)
         first, *further = new_ids("a", most)
-        wanted = {
+        wanted: dict[str, Any] = {
             "attempt": first,
             "process": post.process,
             "instance": post.instance,
             "generation": self._generation,
             "tried": self._renewal.tried,
         }
-        return wanted | {"further": further, "among": post.among} if further else wanted
+        if further:
+            wanted["further"], wanted["among"] = further, post.among
+        return wanted
 
     def _asked(self, operation: Operation) -> Answer | None:
         """A claim alone: without an answer nothing runs."""

@@ -59,7 +59,7 @@ def ids_behind(id: str, prefix: str, count: int) -> list[str]:
 def new_ids(prefix: str, count: int) -> list[str]:
     """So many of them, one at least, each sorted behind the one before."""
     first = new_id(prefix)
-    return [first, *ids_behind(first, prefix, count - 1)]
+    return [first, *ids_behind(first, prefix, count - 1)] if count > 1 else [first]
 
 
 def is_id(text: str, prefix: str) -> bool:

@@ -32,6 +32,7 @@ RECEIVE = 1 << 16
 LARGEST_ANSWER = 8 << 20
 LARGEST_PIPE = 1 << 20
 
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _LONGEST_POLL_SECONDS = 3600.0
 _BLIND_POLL_SECONDS = 0.2
 _DEAF = "its process was killed: it had closed the descriptors of its runner, or become another program"
@@ -228,7 +229,7 @@ class Runner:
     def send(self, data: memoryview) -> memoryview:
         """Send what can be sent at once; returns the rest, for which `poll` then waits."""
         with suppress(BlockingIOError):
-            data = data[self.control.send(data, getattr(socket, "MSG_NOSIGNAL", 0)) :]
+            data = data[self.control.send(data, _NO_SIGNAL) :]
         self._poller.modify(self.control, READABLE | WRITABLE if data else READABLE)
         return data
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -196,11 +195,15 @@ class Stint:
         return self._finished
 
     def _give_back_from(self, number: int) -> None:
-        self._finished.back += [claim.order.attempt for claim in self.claims[number : self._kept]]
-        self._kept = min(self._kept, number)
+        if number < self._kept:
+            self._finished.back += [claim.order.attempt for claim in self.claims[number : self._kept]]
+            self._kept = number
 
     def _note(self, outcomes: Sequence[Outcome]) -> None:
-        with lines_together() if len(outcomes) > 1 else nullcontext():
+        if len(outcomes) > 1:
+            with lines_together():
+                self._note_each(outcomes)
+        else:
             self._note_each(outcomes)
 
     def _note_each(self, outcomes: Sequence[Outcome]) -> None:
