@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
+import weakref
 from collections.abc import Sequence
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +17,10 @@ from hypothesis import strategies as st
 
 from tests.runner_house import LONG, House, house  # noqa: F401 - a fixture
 from webspool import batch, frames
-from webspool.batch import Splitter
-from webspool.orders import Packed, packed
+from webspool.batch import Batch, Splitter
+from webspool.orders import Packed, order_frame, ordered, packed
 from webspool.policy import Policy
-from webspool.records import Ending, Outcome, new_id
+from webspool.records import Delivery, Ending, Headers, Order, Outcome, new_id
 
 CODE = """
 @task
@@ -188,6 +191,39 @@ def test_a_dead_runner_begins_nothing(batches: Batches) -> None:
     batches.runner.process.kill()
     assert batches.run(say("a"), say("b")) == ["interrupted"]
     assert not batches.outcomes[0].charge
+
+
+def test_nothing_of_a_batch_waits_for_the_garbage_collector(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its orders hold whole webhooks."""
+    made: list[weakref.ref[Batch]] = []
+    begin = Batch.__init__
+    monkeypatch.setattr(
+        Batch, "__init__", lambda self, *given: (made.append(weakref.ref(self)), begin(self, *given))[1]
+    )
+    gc.disable()
+    try:
+        assert batches.run(say("a"), say("b")) == ["succeeded"] * 2
+        assert [each() for each in made] == [None]
+    finally:
+        gc.enable()
+
+
+def test_an_order_is_unpacked_as_the_frozen_record_that_it_was() -> None:
+    headers = Headers([("Content-Type", "text/plain")])
+    delivery = Delivery("d", "github", "POST", "/hooks/x", headers, 1.5, "72d3162e", None, b"body")
+    order = Order("j", "say", "a", 3, "keywords", {"words": "a"}, delivery, 2.5)
+    frame = order_frame(order, limit=12.5, following=2)
+    ((message, body),) = frames.Decoder().feed(frame)
+    found = ordered(message, body, Path())
+    assert (found.limit, found.following) == (12.5, 2)
+    assert found.order.delivery is not None
+    assert found.order.delivery.headers == headers
+    assert replace(found.order, delivery=replace(found.order.delivery, headers=headers)) == order
+    assert (repr(found.order), found.order.delivery.body) == (repr(order), b"body")
+    with pytest.raises(FrozenInstanceError):
+        found.order.number = 4  # type: ignore[misc]
+    with pytest.raises(FrozenInstanceError):
+        found.order.delivery.source = "x"  # type: ignore[misc]
 
 
 MARK = b"\0mark\0\0mark"

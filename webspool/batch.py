@@ -51,7 +51,7 @@ class Batch:
     ) -> None:
         self._runner, self._orders, self._policies, self._watcher = runner, list(orders), policies, watcher
         ended: list[Outcome] = []
-        # what these call knows of no batch: all that belongs to one is gone with it, and waits for no garbage collector
+        # neither of these refers to the batch, which is therefore gone at once when it is over, with all of its orders
         self._output = Splitter(
             mark, lambda data: watcher.take(len(ended), data), lambda message: ended.append(outcome_of(message))
         )
