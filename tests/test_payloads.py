@@ -315,7 +315,19 @@ def test_a_field_of_what_is_no_object_is_told_so(text: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b'{"a":1,"a":2}', b'{"a":1', b'{"a":[[}', b'{"a":1} x', b"[1]", b"", b'{"a" 1}', b'{"a":"x']
+    "text",
+    [
+        b'{"a":1,"a":2}',
+        b'{"a":1,"\\u0061":2}',
+        b'{"a":1,"b":["a"],"a":2}',
+        b'{"a":1',
+        b'{"a":[[}',
+        b'{"a":1} x',
+        b"[1]",
+        b"",
+        b'{"a" 1}',
+        b'{"a":"x',
+    ],
 )
 def test_a_field_that_is_there_twice_or_in_half_an_object_is_none(text: bytes) -> None:
     """Which of two is meant, nobody knows."""

