@@ -141,7 +141,7 @@ class Clerk:
             {"id": new_id("j"), "task": random.choice(["free", "free", "free", "one"])}
             for _ in range(random.randint(1, 3))
         ]
-        given = {"source": "test", "method": "POST", "url": "/", "headers": {}, "remote": None, "body_file": False}
+        given = {"source": "test", "method": "POST", "url": "/", "headers": "[]", "remote": None, "body_file": False}
         given |= {"event_id": new_id("e"), "event_type": "t", "body_size": 1, "body_sha256": "x", "jobs": jobs}
         answer = self.insist(Operation(new_id("d"), "accept", given, b"x"))
         self.diary.note("accepted", answer.values["delivery"], *(job["id"] for job in answer.values["jobs"]))

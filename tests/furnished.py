@@ -91,7 +91,7 @@ class Furnished:
             "source": source,
             "method": "POST",
             "url": f"/hooks/{source}",
-            "headers": [["Content-Type", "application/json"], *headers],
+            "headers": json.dumps([["Content-Type", "application/json"], *headers]),
             "remote": "192.0.2.1",
             "event_id": event_id,
             "event_type": event_type,
@@ -144,6 +144,7 @@ class Furnished:
         headers += [["X-Hub-Signature-256", "sha256=" + hmac.digest(b"s", body, "sha256").hex()]]
         arguments = {"source": "github", "cause": cause, "status": 401, "method": "POST", "url": "/hooks/github"}
         arguments |= {"headers": headers, "remote": "192.0.2.9", "body_size": len(body), **given}
+        arguments["headers"] = json.dumps(arguments["headers"])
         refusals, refusal = Refusals(), new_id("r")
         refusals.add([Operation(refusal, "refuse", arguments, body)])
         database = Database(self.config.ledger_path)

@@ -62,7 +62,7 @@ class LedgerMachine(Actors):
         redelivery: str,
         fault: str,
     ) -> None:
-        given = {"source": source, "method": "POST", "url": "/", "headers": {}, "remote": None, "event_id": event}
+        given = {"source": source, "method": "POST", "url": "/", "headers": "[]", "remote": None, "event_id": event}
         given |= {"event_type": "push", "body_file": False, "body_size": 1, "body_sha256": "x"}
         given |= {"jobs": [self.job(*each) for each in jobs], "redelivery": redelivery}
         operation = Operation(self.id("d"), "accept", given, b"x")

@@ -30,7 +30,7 @@ def join(process: str, tasks: dict[str, Policy] | None = None, **given: Any) -> 
 
 def accept(*tasks: str, body: bytes = b"x", **given: Any) -> Operation:
     """A webhook that starts these tasks."""
-    values = {"source": "github", "method": "POST", "url": "/", "headers": {}, "remote": None, "event_id": None}
+    values = {"source": "github", "method": "POST", "url": "/", "headers": "[]", "remote": None, "event_id": None}
     values |= {"event_type": "push", "body_file": False, "body_size": len(body), "body_sha256": "x"}
     jobs = [{"id": new_id("j"), "task": task} for task in tasks]
     return Operation(new_id("d"), "accept", values | {"jobs": jobs} | given, body)
@@ -71,5 +71,5 @@ def end_of(order: dict[str, Any], outcome: Outcome, policy: Policy = Policy()) -
 
 
 def refuse(cause: str = "signature_invalid", source: str = "github") -> Operation:
-    values = {"source": source, "cause": cause, "status": 401, "method": "POST", "url": "/", "headers": {}}
+    values = {"source": source, "cause": cause, "status": 401, "method": "POST", "url": "/", "headers": "[]"}
     return Operation(new_id("r"), "refuse", values | {"remote": None, "body_size": 1}, b"x")

@@ -123,8 +123,8 @@ class Operator:
         """
         delivery = f"d_{job['id'].removeprefix('j_')}"
         kept = stored_form(body, delivery, encrypt=encrypt)
-        names = ("source", "method", "url", "headers", "event_type")
-        given = {name: webhook[name] for name in names} | _by_hand(kept) | {"remote": self.actor, "event_id": None}
+        given = {name: webhook[name] for name in ("source", "method", "url", "event_type")} | _by_hand(kept)
+        given |= {"headers": _headers_of(webhook).text, "remote": self.actor, "event_id": None}
         given |= {"parent": webhook.get("id"), "jobs": [{**job, "parent": parent}]}
         return self._order({"id": delivery, "verb": "accept", "with": given}, job["task"], parent, kept)
 
@@ -146,7 +146,7 @@ class Operator:
             return _not_allowed(delivery, f"today's app has no source {delivery['source']}")
         if delivery["body"] is None and delivery["body_size"]:
             return _not_allowed(delivery, "its body is no longer kept")
-        stored = {**delivery, "event_type": delivery["type"]}
+        stored = {**delivery, "headers": _headers_of(delivery).text, "event_type": delivery["type"]}
         jobs = today.jobs(source, delivery_of(delivery["id"], stored, delivery["body"] or b""), due_at)
         if not jobs:
             return _not_allowed(delivery, f"nothing starts on {delivery['type'] or 'an event without a type'} today")
@@ -159,14 +159,15 @@ class Operator:
         if why := _unusable(refusal, today):
             return _not_allowed(refusal, why)
         source, body = today.sources[refusal["source"]], refusal["body"] or b""
-        request = WebhookRequest(refusal["method"], refusal["url"], Headers(map(tuple, refusal["headers"])), body)
+        headers = _headers_of(refusal)
+        request = WebhookRequest(refusal["method"], refusal["url"], headers, body)
         if not today.vouched and (why := today.unproven(source, request, seconds(refusal["received_at"]))):
             return _not_allowed(refusal, f"{why}; if you know that it is its sender's: --vouch")
         event_id, event_type = _named(source, request)
         delivery = new_id("d")
         kept = stored_form(body, delivery, encrypt=source.encrypt)
-        given = {name: refusal[name] for name in ("source", "method", "url", "headers", "remote")} | _by_hand(kept)
-        given |= {"event_id": event_id, "event_type": event_type, "parent": refusal["id"]}
+        given = {name: refusal[name] for name in ("source", "method", "url", "remote")} | _by_hand(kept)
+        given |= {"headers": headers.text, "event_id": event_id, "event_type": event_type, "parent": refusal["id"]}
         given["jobs"] = today.jobs(source, delivery_of(refusal["id"], given, body), due_at)
         answer = self.client.call(Operation(delivery, "accept", given, kept)).values
         return {"id": refusal["id"], **answer}
@@ -212,13 +213,18 @@ def _by_hand(kept: bytes) -> dict[str, Any]:
     return {"body_size": len(kept), "body_sha256": sha256, "body_file": False, "redelivery": "ignore"}
 
 
+def _headers_of(webhook: Mapping[str, Any]) -> Headers:
+    """Those of a stored webhook, as it is read."""
+    return Headers(map(tuple, webhook["headers"]))
+
+
 def _not_allowed(webhook: Mapping[str, Any], why: str) -> dict[str, Any]:
     return {"id": webhook["id"], "status": f"not_allowed: {why}", "delivery": None, "jobs": []}
 
 
 def _unusable(refusal: Mapping[str, Any], today: Today) -> str | None:
     """Why a refusal cannot become a delivery, or None."""
-    kept, headers = len(refusal["body"] or b""), Headers(map(tuple, refusal["headers"]))
+    kept, headers = len(refusal["body"] or b""), _headers_of(refusal)
     if refusal["cause"] in UNREAD or (not kept and "Transfer-Encoding" in headers):
         return f"it was refused ({refusal['cause']}) before its body was read"
     if kept < refusal["body_size"]:

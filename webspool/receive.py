@@ -77,7 +77,7 @@ class Ledger(Protocol):
     def tell(self, operation: Operation, /) -> bool: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as an Outcome
 class Reply:
     """What the sender is answered: `payload` as JSON, or a handshake's own `body`."""
 
@@ -298,15 +298,11 @@ class Receiver:
     def _tell_stored(
         self, source: Source, event_type: str | None, answer: dict[str, Any], request: WebhookRequest
     ) -> None:
-        trace = traces.read(request.headers.get(traces.HEADER))
-        self.say(
-            f"delivery_{answer['status']}",
-            delivery=answer["delivery"],
-            source=source.name,
-            event_type=event_type,
-            jobs=[job["id"] for job in answer["jobs"]],
-            **({"traceparent": str(trace)} if trace else {}),
-        )
+        told: dict[str, Any] = {"delivery": answer["delivery"], "source": source.name, "event_type": event_type}
+        told["jobs"] = [job["id"] for job in answer["jobs"]]
+        if trace := traces.read(request.headers.get(traces.HEADER)):
+            told["traceparent"] = str(trace)
+        self.say(f"delivery_{answer['status']}", **told)
 
 
 @lru_cache(maxsize=256)

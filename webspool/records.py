@@ -142,8 +142,8 @@ class Headers(Mapping[str, str]):
     @classmethod
     def of(cls, pairs: list[tuple[str, str]]) -> Headers:
         """Pairs of text, taken as they are."""
-        headers = cls()
-        headers._pairs = tuple(pairs)
+        headers = cls.__new__(cls)  # there is nothing to be looked at
+        headers._pairs, headers._first, headers._text = tuple(pairs), None, None
         return headers
 
     @classmethod
@@ -373,7 +373,7 @@ class Delivery:
 
 def delivery_of(id: str, stored: Mapping[str, Any], body: bytes) -> Delivery:
     """A webhook as it is stored, or is about to be: what is asked before any task is called with it."""
-    headers = Headers(map(tuple, stored["headers"]))
+    headers = Headers.stored(stored["headers"])
     named = (stored["event_id"], stored["event_type"])
     return Delivery(id, stored["source"], stored["method"], stored["url"], headers, time.time(), *named, plain(body))
 

@@ -7,10 +7,14 @@ from collections.abc import Mapping
 from functools import lru_cache
 from urllib.parse import unquote
 
+import msgspec
+
 from webspool.records import Headers
 from webspool.signatures import Scheme
 
 MASK = "***"
+NUL = "\\u0000"
+"""As JSON writes one. So it writes a backslash before these letters, too: then it is looked at once more."""
 SECRET_WORDS = ("authorization", "cookie", "token", "secret", "password", "api-key", "apikey", "access-key", "auth-key")
 URL_HEADERS = frozenset(
     {"referer", "x-original-url", "x-original-uri", "x-forwarded-uri", "x-rewrite-url", "x-envoy-original-path"}
@@ -22,17 +26,21 @@ HUB_PLACE = "query:hub.verify_token"
 LIKE_A_KEY = re.compile(r"(?<=/)(?=[^/]*[0-9A-Z])[^/]{16,}(?=/|$)")
 
 
-def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> list[list[str]]:
-    """The header fields to store, with the values of those that hold a secret masked.
+def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> str:
+    """The header fields to store, as JSON, with the values of those that hold a secret masked.
 
     A signature is kept (it is no secret, and says why a webhook was refused), unless the scheme sends the secret.
     """
     own = frozenset() if scheme is None else scheme.secret_headers
     pairs = headers.pairs if isinstance(headers, Headers) else headers.items()
-    return [
-        [storable(name), MASK if _names_a_secret(name) or name.lower() in own else storable(value)]
-        for name, value in pairs
-    ]
+    safe = [(name, MASK if _is_hidden(name, own) else value) for name, value in pairs]
+    try:
+        text = msgspec.json.encode(safe).decode()
+    except UnicodeEncodeError:  # lone surrogates
+        text = ""
+    if not text or NUL in text:
+        text = msgspec.json.encode([(storable(name), storable(value)) for name, value in safe]).decode()
+    return text
 
 
 def safe_url(url: str, scheme: Scheme | None) -> str:
@@ -57,6 +65,11 @@ def storable(text: str) -> str:
     if text.isascii():
         return text.replace("\0", "\ufffd") if "\0" in text else text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+
+
+@lru_cache(maxsize=512)
+def _is_hidden(header: str, own: frozenset[str]) -> bool:
+    return _names_a_secret(header) or header.lower() in own
 
 
 @lru_cache(maxsize=512)

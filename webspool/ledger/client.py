@@ -73,7 +73,7 @@ class Client:
             return self.call_directly(operation)
         if self._unanswered_since is not None:
             patience = min(patience, IMPATIENCE_SECONDS)
-        timed = Operation(operation.id, operation.verb, operation.arguments, operation.body, now + patience)
+        timed = operation.until(now + patience)
         try:
             answer = self.route.ask(timed)
         except KeeperGone:

@@ -33,6 +33,10 @@ class Operation(NamedTuple):
         """Whether its commit must be on disk before it is answered."""
         return self.verb in DURABLE
 
+    def until(self, deadline: float) -> Operation:
+        """The same with that deadline."""
+        return Operation(self.id, self.verb, self.arguments, self.body, deadline)
+
     def frame(self) -> bytes:
         deadline = None if math.isinf(self.deadline) else self.deadline
         return frames.encode({"id": self.id, "do": self.verb, "with": self.arguments, "by": deadline}, self.body)

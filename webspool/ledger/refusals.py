@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -42,7 +41,7 @@ class Refusals:
             tx.happened += [(f"source:{source}", "refused", None)] * number
         for at, operation in last:
             given = operation.arguments
-            values = given | {"id": operation.id, "at": at, "headers": json.dumps(given["headers"])}
+            values = given | {"id": operation.id, "at": at}
             tx.run("insert_refusal", **values, body=operation.body)
         for source, cause in {(each.arguments["source"], each.arguments["cause"]) for _, each in last}:
             tx.run("drop_old_refusals", source=source, cause=cause, keep=KEPT_A_KIND)
