@@ -65,7 +65,13 @@ FENCES = [
             without("end_job", "attempts - :uncharged", "attempts + 1 - :uncharged"),
         ),
     ),
-    Fence("an attempt ends once", without("end_attempt", " AND ended_at IS NULL")),
+    Fence(
+        "an attempt ends once",
+        both(
+            without("open_claim", " AND attempt.ended_at IS NULL"),
+            without("end_attempt", " AND ended_at IS NULL"),
+        ),
+    ),
     Fence("a late end is told as late each time", without("note_late_end", " AND outcome <> :outcome")),
     Fence("a process that asks for work runs none", replaced(turns._close_ghosts, nothing, turns)),
     Fence("a repeated claim has the same answer", without("claimed_before", "AND job.attempt = :id", "AND FALSE")),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from operator import itemgetter
 from pathlib import Path
@@ -70,7 +70,7 @@ class Statement(NamedTuple):
     changes: str | None
 
 
-@lru_cache(maxsize=512)
+@cache
 def _prepared(sql: str) -> Statement:
     names = list(dict.fromkeys(re.findall(r":(\w+)", sql)))
     text = re.sub(r":(\w+)", lambda found: f"?{names.index(found[1]) + 1}", sql)
@@ -81,12 +81,16 @@ def _prepared(sql: str) -> Statement:
 
 @dataclass
 class Known:
-    """What was read of the ledger and holds until it is written: pauses, tasks, instances, whether places are held."""
+    """What was read of the ledger and holds until it is written: pauses, tasks, instances, whether places are held.
+
+    `claims` has what never changes of the attempts that were claimed over this connection and have not ended.
+    """
 
     paused: frozenset[str] | None = None
     tasks: dict[str, Row | None] = field(default_factory=dict)
     standings: dict[str, Row | None] = field(default_factory=dict)
     slots: bool | None = None
+    claims: dict[str, Row] = field(default_factory=dict)
 
     def forget(self, table: str) -> None:
         """That table has been written."""
@@ -101,8 +105,10 @@ class Known:
                 self.slots = None
 
     def forget_all(self) -> None:
+        """Another has written, or what was written here is undone."""
         for table in ("pause", "task", "instance", "slot"):
             self.forget(table)
+        self.claims.clear()
 
 
 class Transaction:
@@ -114,24 +120,36 @@ class Transaction:
         self.direct = direct
         self.changes: dict[str, int] = {}
         self.happened: list[Happened] = []  # to whom (`task:NAME`, `source:NAME`), what, how many seconds it took
+        self.claims = known.claims
         self._known = known
+        self._cursor = connection.cursor()
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; returns how many rows it changed."""
-        self._execute(name, values)
-        return self.connection.changes()
+        statement = _prepared(STATEMENTS[name])
+        return self.write(name, *statement.ordered(values))
 
-    def all(self, name: str, /, **values: Any) -> list[Row]:
-        return self._execute(name, values).fetchall()
-
-    def one(self, name: str, /, **values: Any) -> Row | None:
-        return self._execute(name, values).fetchone()
-
-    def _execute(self, name: str, values: dict[str, Any]) -> apsw.Cursor:
+    def write(self, name: str, /, *values: Any) -> int:
+        """As `run`, in half the time, for what each webhook needs: the values in the order of their first mention."""
         statement = _prepared(STATEMENTS[name])
         if statement.changes is not None:
             self._known.forget(statement.changes)
-        return self.connection.execute(statement.sql, statement.ordered(values))
+        self._cursor.execute(statement.sql, values)
+        return self.connection.changes()
+
+    def all(self, name: str, /, **values: Any) -> list[Row]:
+        statement = _prepared(STATEMENTS[name])
+        if statement.changes is not None:
+            self._known.forget(statement.changes)
+        return self._cursor.execute(statement.sql, statement.ordered(values)).fetchall()
+
+    def one(self, name: str, /, **values: Any) -> Row | None:
+        rows = self.all(name, **values)
+        return rows[0] if rows else None
+
+    def each(self, name: str, /) -> apsw.Cursor:
+        """The rows of a statement one by one, as far as they are looked at; to be closed before anything is written."""
+        return self.connection.execute(_prepared(STATEMENTS[name]).sql)
 
     def count(self, counter: str, change: int = 1) -> None:
         self.changes[counter] = self.changes.get(counter, 0) + change
@@ -178,7 +196,7 @@ class Transaction:
     def write_counters(self) -> None:
         for name, change in self.changes.items():
             if change:
-                self.run("add_to_counter", name=name, change=change)
+                self.write("add_to_counter", name, change)
         self.changes.clear()
 
 

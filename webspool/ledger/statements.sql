@@ -43,26 +43,17 @@ SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempt
        delivery.received_at, delivery.event_id, delivery.event_type, delivery.headers, delivery.body_file,
        coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
 FROM job LEFT JOIN delivery ON delivery.id = job.delivery
-WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT 1
-
--- name: next_several
-SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempts, job.base, job.number,
-       job.interruptions, job.due_at, job.key, delivery.id, delivery.source, delivery.method, delivery.url,
-       delivery.received_at, delivery.event_id, delivery.event_type, delivery.headers, delivery.body_file,
-       coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
-FROM job LEFT JOIN delivery ON delivery.id = job.delivery
-WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq LIMIT 7
+WHERE job.state = 'queued' ORDER BY job.priority DESC, job.due_at, job.seq
 
 -- name: count_queued
-SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_queued WHERE state = 'queued' LIMIT 64)
+SELECT count(*) FROM (SELECT 1 FROM job INDEXED BY job_queued WHERE state = 'queued' LIMIT 65)
 
 -- name: claim_job
 UPDATE job SET state = 'running', attempt = :attempt, attempts = attempts + 1, number = number + 1, started_at = :now
 WHERE id = :id AND state = 'queued'
 
 -- name: insert_attempt
-INSERT INTO attempt (id, job, number, process, started_at)
-SELECT :id, job.id, job.number + 1, :process, :now FROM job WHERE job.id = :job AND job.state = 'queued'
+INSERT INTO attempt (id, job, number, process, started_at) VALUES (:id, :job, :number, :process, :now)
 ON CONFLICT (id) DO NOTHING
 
 -- name: claimed_before
@@ -75,6 +66,10 @@ WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
 
 -- name: open_attempts_of
 SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL
+
+-- name: open_claim
+SELECT attempt.job, job.task, attempt.process, attempt.started_at
+FROM attempt LEFT JOIN job ON job.id = attempt.job WHERE attempt.id = :id AND attempt.ended_at IS NULL
 
 -- name: open_attempt
 SELECT job.id, job.task, job.source, job.key, job.cancelling, job.due_at
@@ -93,7 +88,7 @@ DELETE FROM attempt WHERE id = :id AND ended_at IS NULL
 UPDATE attempt SET started_at = coalesce(:began_at, started_at), ended_at = :ended_at, outcome = :outcome,
                    charged = :charged, error = :error, traceback = :traceback, exit_code = :exit_code,
                    signal = :signal, output_bytes = :output_bytes, output_cut = :output_cut
-WHERE id = :id AND ended_at IS NULL RETURNING job, process, started_at
+WHERE id = :id AND ended_at IS NULL
 
 -- name: note_late_end
 UPDATE attempt SET late = coalesce(late, :outcome) WHERE id = :id AND outcome <> :outcome
@@ -105,7 +100,7 @@ SELECT task, source, key, cancelling FROM job WHERE id = :id AND attempt = :atte
 UPDATE job SET state = :state, blocked_on = :blocked_on, attempt = NULL, due_at = :due_at, error = :error,
                result = :result, attempts = attempts - :uncharged, interruptions = interruptions + :cut,
                finished_at = :finished_at, cancelling = 0
-WHERE id = :id AND attempt = :attempt AND state = 'running' RETURNING task
+WHERE id = :id AND attempt = :attempt AND state = 'running'
 
 -- name: move_job
 UPDATE job SET state = :state, blocked_on = :blocked_on, due_at = :due_at WHERE id = :id

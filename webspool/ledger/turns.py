@@ -7,8 +7,8 @@ wait, a spooler may claim several at once; what it could not begin it gives back
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from functools import lru_cache
+from functools import lru_cache, partial
+from itertools import islice, takewhile
 from typing import Any, NamedTuple
 
 from webspool import traces
@@ -69,32 +69,33 @@ class Ended(NamedTuple):
 
 def end(tx: Transaction, given: dict[str, Any]) -> Ended:
     """Close an attempt and move its job by the verdict, unless another has closed it with another outcome."""
-    closed = _close_attempt(tx, given)
-    if closed is None:
+    claim = tx.claims.pop(given["attempt"], None) or tx.one("open_claim", id=given["attempt"])
+    if claim is None or not _close_attempt(tx, given):
         return Ended(not tx.run("note_late_end", id=given["attempt"], outcome=given["outcome"]))
-    job, process, started_at = closed
+    job, task, process, claimed_at = claim
     move_on = _succeed if given["state"] == State.SUCCEEDED else _go_another_way
     moved = move_on(tx, job, given)
-    if moved is not None:
-        tx.happened.append((f"task:{moved}", _came_to(given), (given.get("ended_at") or tx.now) - started_at))
+    if moved:
+        seconds = (given.get("ended_at") or tx.now) - (given.get("began_at") or claimed_at)
+        tx.happened.append((f"task:{task}", _came_to(given), seconds))
         if given["state"] == State.DEAD:
-            tx.happened.append((f"task:{moved}", "dead", None))
-    return Ended(moved is not None, process)
+            tx.happened.append((f"task:{task}", "dead", None))
+    return Ended(moved, process)
 
 
-def _succeed(tx: Transaction, job: str, given: dict[str, Any]) -> str | None:
-    """The job has succeeded; its task, or None when this attempt does not hold it."""
-    task = _leave_running(tx, job, given, State.SUCCEEDED, None, tx.now)
-    if task is not None:
-        release(tx, job).promote(tx)
-    return task
+def _succeed(tx: Transaction, job: str, given: dict[str, Any]) -> bool:
+    """The job has succeeded; False when this attempt does not hold it."""
+    if not _leave_running(tx, job, given, State.SUCCEEDED, None, tx.now):
+        return False
+    release(tx, job).promote(tx)
+    return True
 
 
-def _go_another_way(tx: Transaction, job: str, given: dict[str, Any]) -> str | None:
+def _go_another_way(tx: Transaction, job: str, given: dict[str, Any]) -> bool:
     """Any other end: the job waits for its next attempt, or is dead, or its cancelling has been waited for."""
     held = tx.one("held_job", id=job, attempt=given["attempt"])
     if held is None:
-        return None
+        return False
     task, source, key, cancelling = held
     state, wait = (State.CANCELLED, 0.0) if cancelling else _wish(given)
     released = release(tx, job)
@@ -104,30 +105,29 @@ def _go_another_way(tx: Transaction, job: str, given: dict[str, Any]) -> str | N
         state, blocked_on = place(tx, job, task, source, key, due_at)
     _leave_running(tx, job, given, state, blocked_on, due_at)
     released.promote(tx)
-    return str(task)
+    return True
 
 
 def _leave_running(
     tx: Transaction, job: str, given: dict[str, Any], state: State, blocked_on: str | None, due_at: float
-) -> str | None:
-    """Write the job's new state; its task, or None when this attempt does not hold it."""
-    row = tx.one(
+) -> bool:
+    """Write the job's new state; False when this attempt does not hold it."""
+    if not tx.write(
         "end_job",
-        id=job,
-        attempt=given["attempt"],
-        state=state,
-        blocked_on=blocked_on,
-        due_at=due_at,
-        error=given.get("cause"),
-        result=given.get("result"),
-        uncharged=int(not given["charged"]),
-        cut=int(given["cut"]),
-        finished_at=tx.now if state in (State.SUCCEEDED, State.DEAD, State.CANCELLED) else None,
-    )
-    if row is None:
-        return None
+        state,
+        blocked_on,
+        due_at,
+        given.get("cause"),
+        given.get("result"),
+        int(not given["charged"]),  # uncharged
+        int(given["cut"]),
+        tx.now if state in (State.SUCCEEDED, State.DEAD, State.CANCELLED) else None,  # finished_at
+        job,
+        given["attempt"],
+    ):
+        return False
     move(tx, State.RUNNING, state)
-    return str(row[0])
+    return True
 
 
 def _came_to(given: dict[str, Any]) -> str:
@@ -141,20 +141,20 @@ def _wish(given: dict[str, Any]) -> tuple[State, float]:
     return State(given["state"]), float(given["wait_seconds"])
 
 
-def _close_attempt(tx: Transaction, given: dict[str, Any]) -> Row | None:
-    return tx.one(
+def _close_attempt(tx: Transaction, given: dict[str, Any]) -> int:
+    return tx.write(
         "end_attempt",
-        id=given["attempt"],
-        began_at=given.get("began_at"),
-        ended_at=given.get("ended_at") or tx.now,
-        outcome=given["outcome"],
-        charged=int(given["charged"]),
-        error=given.get("error"),
-        traceback=given.get("traceback"),
-        exit_code=given.get("exit_code"),
-        signal=given.get("signal"),
-        output_bytes=given.get("output_bytes", 0),
-        output_cut=int(given.get("output_cut", False)),
+        given.get("began_at"),
+        given.get("ended_at") or tx.now,
+        given["outcome"],
+        int(given["charged"]),
+        given.get("error"),
+        given.get("traceback"),
+        given.get("exit_code"),
+        given.get("signal"),
+        given.get("output_bytes", 0),
+        int(given.get("output_cut", False)),
+        given["attempt"],
     )
 
 
@@ -170,9 +170,14 @@ def give_back(tx: Transaction, attempt: str) -> None:
     released = release(tx, job)
     state, blocked_on = place(tx, job, task, source, key, due_at)
     tx.run("unclaim_job", id=job, attempt=attempt, state=state, blocked_on=blocked_on)
-    tx.run("delete_attempt", id=attempt)
+    _delete_attempt(tx, attempt)
     move(tx, State.RUNNING, state)
     released.promote(tx)
+
+
+def _delete_attempt(tx: Transaction, attempt: str) -> None:
+    tx.claims.pop(attempt, None)
+    tx.run("delete_attempt", id=attempt)
 
 
 def claim(tx: Transaction, given: dict[str, Any], *, runs_nothing: bool = False) -> list[Claimed]:
@@ -187,33 +192,65 @@ def claim(tx: Transaction, given: dict[str, Any], *, runs_nothing: bool = False)
         _close_ghosts(tx, given)
     if tx.direct:
         release_due(tx, most=50)
-    row = _next_known(tx)
-    if row is None or (first := _taken(tx, given, given["attempt"], row)) is None:
-        return _claimed_before(tx, given)
-    further = given.get("further")
-    if not further or not _may_share(tx, row):
-        return [first]
-    return [first, *_further(tx, given, further)]
+    taken: list[Claimed] = []
+    for attempt, row in zip(_attempts(given), _best_known(tx, given), strict=False):
+        claimed = _taken(tx, given["process"], attempt, row)
+        if claimed is None:
+            break
+        taken.append(claimed)
+    return taken or _claimed_before(tx, given)
 
 
-def _further(tx: Transaction, given: dict[str, Any], attempts: list[str]) -> Iterator[Claimed]:
-    (waiting,) = tx.one("count_queued") or (0,)  # as far as it matters: SQLite prepares anew for each other LIMIT
-    share = waiting // given.get("among", 1)
-    if not share:
-        return
-    for attempt, row in zip(attempts[:share], tx.all("next_several"), strict=False):
-        if not _may_share(tx, row) or (taken := _taken(tx, given, attempt, row)) is None:
-            return
-        yield taken
+def _attempts(given: dict[str, Any]) -> list[str]:
+    return [given["attempt"], *given.get("further", ())]
 
 
-def _taken(tx: Transaction, given: dict[str, Any], attempt: str, row: Row) -> Claimed | None:
-    """The job is this process's from now on; None when the attempt was there before."""
-    if not tx.run("insert_attempt", id=attempt, job=row[0], process=given["process"], now=tx.now):
+def _best_known(tx: Transaction, given: dict[str, Any]) -> list[Row]:
+    """The best due job of a task that the code knows, and the next best as many as may be claimed along with it."""
+    while True:
+        rows = tx.each("next_queued")
+        best = next(rows, None)
+        if best is None:
+            return []
+        known = tx.task(best[1])
+        if known is not None and known[0]:
+            found = [best]
+            if given.get("further") and _may_share(tx, best):
+                found += takewhile(partial(_may_share, tx), islice(rows, _share(tx, given)))
+            rows.close()
+            return found
+        rows.close()
+        _hold_unknown(tx, best)
+
+
+def _hold_unknown(tx: Transaction, row: Row) -> None:
+    released = release(tx, row[0])
+    tx.run("move_job", id=row[0], state=State.BLOCKED, blocked_on=f"unknown:{row[1]}", due_at=tx.now)
+    move(tx, State.QUEUED, State.BLOCKED)
+    released.promote(tx)
+
+
+def _share(tx: Transaction, given: dict[str, Any]) -> int:
+    """How many may be claimed along with the best: as many as each of the others can have, too."""
+    wanted: int = len(given["further"])
+    among: int = given.get("among", 1)
+    if among == 1:
+        return wanted
+    (queued,) = tx.one("count_queued") or (1,)  # as far as it matters: SQLite prepares anew for each other LIMIT
+    return min(wanted, (int(queued) - 1) // among)
+
+
+def _taken(tx: Transaction, process: str, attempt: str, row: Row) -> Claimed | None:
+    """The job is this process's from now on; None when the attempt was there before, or the job is not queued."""
+    job, task, number = row[0], row[1], row[7] + 1
+    if not tx.write("insert_attempt", attempt, job, number, process, tx.now):
         return None
-    tx.run("claim_job", id=row[0], attempt=attempt, now=tx.now)
+    if not tx.write("claim_job", attempt, tx.now, job):
+        _delete_attempt(tx, attempt)
+        return None
+    tx.claims[attempt] = (job, task, process, tx.now)
     move(tx, State.QUEUED, State.RUNNING)
-    tx.happened.append((f"task:{row[1]}", "wait", tx.now - row[9]))
+    tx.happened.append((f"task:{task}", "wait", tx.now - row[9]))
     return _claimed(row, attempt)
 
 
@@ -260,7 +297,7 @@ def _may_claim(tx: Transaction, given: dict[str, Any]) -> bool:
 
 def _close_ghosts(tx: Transaction, given: dict[str, Any]) -> None:
     """A process that asks for work is running none: what the ledger holds open for it was never begun."""
-    mine = {given["attempt"], *given.get("further", ())}
+    mine = _attempts(given)
     for (attempt,) in tx.all("open_attempts_of", process=given["process"]):
         if attempt not in mine:
             end(tx, GHOST | {"attempt": attempt})
@@ -274,18 +311,6 @@ GHOST = {
     "cut": False,
     "error": "claimed, but the answer did not arrive: never begun",
 }
-
-
-def _next_known(tx: Transaction) -> Row | None:
-    while row := tx.one("next_queued"):
-        known = tx.task(row[1])
-        if known is not None and known[0]:
-            return row
-        released = release(tx, row[0])
-        tx.run("move_job", id=row[0], state=State.BLOCKED, blocked_on=f"unknown:{row[1]}", due_at=tx.now)
-        move(tx, State.QUEUED, State.BLOCKED)
-        released.promote(tx)
-    return None
 
 
 def _claimed(row: Row, attempt: str) -> Claimed:
