@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,8 +136,10 @@ class Keeper:
         requests = self._arrived()
         if by := self.clocks.jumped():
             self._follow_the_clock(by)
-        self._hear([request for request in requests if not request.awaited])
-        self._commit([request for request in requests if request.awaited])
+        if told := [request for request in requests if not request.awaited]:
+            self._hear(told)
+        if asked := [request for request in requests if request.awaited]:
+            self._commit(asked)
         self._look_at_the_clocks()
         self.checkpointer.look(self.database)
 
@@ -172,8 +174,6 @@ class Keeper:
 
         Jobs are given out before it: a power cut may repeat a job anyway, and so may a sender who was not answered.
         """
-        if not requests:
-            return
         answers: list[tuple[Request, Answer]] = []
         self._write_output(requests)  # first: who reads that a job has ended finds all that it printed
         try:
@@ -181,10 +181,10 @@ class Keeper:
         except LedgerUnavailable as fault:
             self._give_up([*requests, *(request for request, _ in answers)], str(fault.why))
             return
-        durable = [(request, answer) for request, answer in answers if request.operation.durable]
-        for request, answer in sorted(answers, key=_orders_first):
-            if not request.operation.durable:
-                request.answer(answer)
+        durable = [each for each in answers if each[0].operation.durable]
+        at_once = [each for each in answers if not each[0].operation.durable]
+        for request, answer in sorted(at_once, key=_orders_first):
+            request.answer(answer)
         if durable:
             try:
                 self._flush()
@@ -224,13 +224,16 @@ class Keeper:
         self, requests: list[Request], answers: list[tuple[Request, Answer]], do: Applying, tx: Transaction
     ) -> None:
         for request in requests:
-            answers.extend(self._answered(tx, request, do))
-        answers.extend(self._serve_parked(tx, requests))
+            answer = self._answered(tx, request, do)
+            if answer is not None:
+                answers.append((request, answer))
+        if self.parked:
+            answers.extend(self._serve_parked(tx, requests))
 
-    def _answered(self, tx: Transaction, request: Request, do: Applying) -> Iterable[tuple[Request, Answer]]:
+    def _answered(self, tx: Transaction, request: Request, do: Applying) -> Answer | None:
         """The operation's answer, if there is one yet: a claim may have to wait, what is late is dropped."""
         if request.operation.deadline < time.monotonic():
-            return
+            return None
         try:
             answer = do(tx, request.operation)
         except Exception as fault:
@@ -240,16 +243,16 @@ class Keeper:
                 raise BadOperation from fault
             self.say("operation_failed", verb=request.operation.verb, fault=repr(fault))
             request.fail(f"{type(fault).__name__}: {fault}")
-            return
+            return None
         wanted = request.operation.arguments.get("claim")
-        if wanted and not answer.values["order"] and not answer.values.get("renew"):
-            until = min(self._dismissal(), request.operation.deadline - 0.2)
-            ended = request.operation.arguments.get("end")
-            went_well = not ended or ended["outcome"] == Ending.SUCCEEDED
-            park = self.parked.append if went_well else self.parked.appendleft  # others may fare better
-            park(Parked(request, wanted, answer.values["kept"], until))
-            return
-        yield request, answer
+        if not wanted or answer.values["order"] or answer.values.get("renew"):
+            return answer
+        until = min(self._dismissal(), request.operation.deadline - 0.2)
+        ended = request.operation.arguments.get("end")
+        went_well = not ended or ended["outcome"] == Ending.SUCCEEDED
+        park = self.parked.append if went_well else self.parked.appendleft  # others may fare better
+        park(Parked(request, wanted, answer.values["kept"], until))
+        return None
 
     def _dismissal(self) -> float:
         """When a claim that is parked now is sent away: with a tick, so that an idle keeper wakes once for all."""
@@ -274,29 +277,30 @@ class Keeper:
 
     def transact(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None:
         """One transaction. Raises LedgerUnavailable; a database that failed to write is not trusted again."""
-        with self._breaking():
+        try:
             with self.database.transaction(flush=False) as tx:
                 work(tx)
                 if "jobs.scheduled" in tx.changes:
                     self._set_timer(tx)
-            self.tallies.take(tx.happened)
+        except LedgerUnavailable as fault:
+            self._note_broken(fault)
+            raise
+        self.tallies.take(tx.happened)
         if flush:
             self._flush()
 
     def _flush(self) -> None:
         """Have on disk all that was committed. Raises LedgerUnavailable."""
-        with self._breaking():
+        try:
             self.database.flush()
+        except LedgerUnavailable as fault:
+            self._note_broken(fault)
+            raise
         self.tallies.take([("keeper:", "flush", self.database.flush_seconds)])
 
-    @contextmanager
-    def _breaking(self) -> Iterator[None]:
-        try:
-            yield
-        except LedgerUnavailable as fault:
-            if fault.broken:
-                self._break(str(fault.why))
-            raise
+    def _note_broken(self, fault: LedgerUnavailable) -> None:
+        if fault.broken:
+            self._break(str(fault.why))
 
     def _break(self, why: str) -> None:
         self.broken = why
@@ -336,7 +340,8 @@ class Keeper:
         if self._next_due <= time.time():
             self._release()
         now = time.monotonic()
-        self._dismiss(now)
+        if self.parked:
+            self._dismiss(now)
         if now >= self.rescuer.next_look:
             self.rescuer.look_around()
         if now >= self._next_tick:

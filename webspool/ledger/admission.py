@@ -36,8 +36,8 @@ def place(
 
 
 def _obstacle(tx: Transaction, task: str, source: str | None) -> str | None:
-    held = tx.paused() & {"all", f"task:{task}", f"source:{source}"}
-    if held:
+    paused = tx.paused()
+    if paused and (held := paused & {"all", f"task:{task}", f"source:{source}"}):
         return f"pause:{min(held)}"
     known = tx.task(task)
     return None if known is not None and known[0] else f"unknown:{task}"
@@ -69,10 +69,14 @@ class Released:
             admit_blocked(tx, f"limit:{holds}", until_full=True)
 
 
+NOTHING = Released(())
+
+
 def release(tx: Transaction, job: str) -> Released:
     """Give up the job's places; promote once its own row has moved on."""
-    held = tx.all("free_slots", job=job) if tx.any_slots() else []
-    return Released(tuple(holds for (holds,) in held))
+    if not tx.any_slots():
+        return NOTHING
+    return Released(tuple(holds for (holds,) in tx.all("free_slots", job=job)))
 
 
 def admit_blocked(tx: Transaction, blocked_on: str, *, until_full: bool = False) -> None:

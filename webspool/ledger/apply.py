@@ -49,41 +49,42 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
 
 
 def _holder(tx: Transaction, operation: Operation) -> str:
-    key = {"source": operation.arguments["source"], "event_id": operation.arguments["event_id"]}
-    if key["event_id"] is None:
+    source, event_id = operation.arguments["source"], operation.arguments["event_id"]
+    if event_id is None:
         return operation.id
     until = tx.now + operation.arguments.get("event_id_seconds", EVENT_ID_SECONDS)
-    if tx.run("insert_event_key", **key, delivery=operation.id, now=tx.now, until=until):
+    if tx.write("insert_event_key", source, event_id, operation.id, tx.now, until):
         return operation.id
-    row = tx.one("event_holder", **key)
+    row = tx.one("event_holder", source=source, event_id=event_id)
     return str(row[0]) if row else operation.id
 
 
 def _standing(tx: Transaction, given: dict[str, Any]) -> str:
     if not given["jobs"]:
         return "ignored"
-    return "held" if tx.paused() & {"all", f"source:{given['source']}"} else "accepted"
+    paused = tx.paused()
+    return "held" if paused and paused & {"all", f"source:{given['source']}"} else "accepted"
 
 
 def _insert_delivery(tx: Transaction, operation: Operation, status: str) -> int:
     given = operation.arguments
-    return tx.run(
+    return tx.write(
         "insert_delivery",
-        id=operation.id,
-        source=given["source"],
-        method=given["method"],
-        url=given["url"],
-        headers=given["headers"],
-        remote=given["remote"],
-        event_id=given["event_id"],
-        event_type=given["event_type"],
-        now=tx.now,
-        status=status,
-        body=None if given["body_file"] else operation.body,
-        body_file=int(given["body_file"]),
-        body_size=given["body_size"],
-        body_sha256=given["body_sha256"],
-        parent=given.get("parent"),
+        operation.id,
+        given["source"],
+        given["method"],
+        given["url"],
+        given["headers"],
+        given["remote"],
+        given["event_id"],
+        given["event_type"],
+        tx.now,
+        status,
+        None if given["body_file"] else operation.body,
+        int(given["body_file"]),
+        given["body_size"],
+        given["body_sha256"],
+        given.get("parent"),
     )
 
 
@@ -128,21 +129,21 @@ def _insert_job(
 ) -> dict[str, str]:
     due_at = job.get("due_at") or tx.now
     state, blocked_on = place_new(tx, job["id"], job["task"], source, job.get("key"), due_at)
-    inserted = tx.run(
+    inserted = tx.write(
         "insert_job",
-        id=job["id"],
-        task=job["task"],
-        calling=calling,
-        arguments=job.get("arguments"),
-        delivery=delivery,
-        source=source,
-        state=state,
-        blocked_on=blocked_on,
-        due_at=due_at,
-        priority=job.get("priority") or 0,
-        key=job.get("key"),
-        now=tx.now,
-        parent=job.get("parent"),
+        job["id"],
+        job["task"],
+        calling,
+        job.get("arguments"),
+        delivery,
+        source,
+        state,
+        blocked_on,
+        due_at,
+        job.get("priority") or 0,
+        job.get("key"),
+        tx.now,
+        job.get("parent"),
     )
     if inserted:
         tx.count(f"jobs.{state}")

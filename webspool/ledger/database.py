@@ -235,7 +235,7 @@ class Database:
         self.connection.execute("PRAGMA synchronous = FULL")
         self._turn_to_log()
         self.connection.execute("BEGIN IMMEDIATE")
-        with self._closing_transaction():
+        try:
             (version,) = self.connection.execute("PRAGMA user_version").fetchone() or (0,)
             for number, sql in migrations():
                 if number > version:
@@ -243,6 +243,10 @@ class Database:
             self.connection.execute(f"PRAGMA application_id = {APPLICATION_ID:d}")
             if version == 0:
                 flush_path(self.path)
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self._undo()
+            raise
         self.connection.execute("PRAGMA synchronous = NORMAL")
 
     def _turn_to_log(self) -> None:
@@ -265,11 +269,15 @@ class Database:
         """
         try:
             self._begin()
-            with self._closing_transaction():
+            try:
                 self._forget_if_others_wrote()
                 transaction = Transaction(self.connection, self._clock(), self._known, direct=direct)
                 yield transaction
                 transaction.write_counters()
+                self.connection.execute("COMMIT")
+            except BaseException:
+                self._undo()
+                raise
         except apsw.Error as fault:
             if failed_to_write(fault):
                 distrust(self.path, explained(fault))
@@ -319,16 +327,11 @@ class Database:
             self._data_version = version
             self._known.forget_all()
 
-    @contextmanager
-    def _closing_transaction(self) -> Iterator[None]:
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            self._known.forget_all()  # it may be of what is undone here
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
+    def _undo(self) -> None:
+        """Take back what was not committed; what is known may be of it."""
+        self._known.forget_all()
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
 
     def _note_log_size(self, _connection: apsw.Connection, _name: str, pages: int) -> int:
         self.log_pages = pages

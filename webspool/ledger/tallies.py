@@ -30,7 +30,7 @@ WEEK_SECONDS = 7 * 86400.0
 ENOUGH_DELIVERIES = 20
 SILENT_TIMES = 10
 SILENT_AT_LEAST_SECONDS = 3600.0
-TIMED = {"wait": "wait", "succeeded": "run", "failed": "run", "flush": "flush"}
+TIMED = {"wait": "wait_seconds", "succeeded": "run_seconds", "failed": "run_seconds", "flush": "flush_seconds"}
 
 Counts = dict[str, Any]
 
@@ -47,8 +47,8 @@ class Tallies:
         for name, kind, seconds in happened:
             counts = self._counts.setdefault(name, {})
             counts[kind] = counts.get(kind, 0) + 1
-            if kind in TIMED and seconds is not None:
-                buckets = counts.setdefault(f"{TIMED[kind]}_seconds", {})
+            if seconds is not None and kind in TIMED:
+                buckets = counts.setdefault(TIMED[kind], {})
                 at = bucket(seconds)
                 buckets[at] = buckets.get(at, 0) + 1
 
