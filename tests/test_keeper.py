@@ -16,8 +16,8 @@ from tests.fire import House, NoEngine
 from tests.ledger_laws import breaches
 from tests.operations import accept, act, body_in, end_of, join, refuse, spool, start, stop, turn
 from webspool.errors import LedgerUnavailable
-from webspool.keep import Keeper
-from webspool.keep import keeper as keeping
+from webspool.keep import Keeper, parking
+from webspool.keep.parking import Parking
 from webspool.ledger.client import Client
 from webspool.ledger.inbox import QueuedRequest, QueueInbox, QueueRoute
 from webspool.ledger.log import Log
@@ -158,7 +158,7 @@ def test_a_batch_that_is_done_again_gives_each_claim_one_job(hand: Hand) -> None
     assert isinstance(outcome_of(bad), str)
     jobs = [values_of(each)["jobs"][0]["id"] for each in accepted]
     assert sorted([values_of(before)["order"]["job"], values_of(claim)["order"]["job"]]) == sorted(jobs)
-    assert not hand.keeper.parked
+    assert not hand.keeper.parking
     assert not breaches(hand.house.seen())
 
 
@@ -240,17 +240,17 @@ def sent_away_all(patch: pytest.MonkeyPatch) -> None:
     def careless(self: Keeper, requests: list[Any], why: str) -> None:
         for request in requests:
             request.fail(why)
-        self._send_away(list(self.parked))
+        self.parking.send_away()
 
     patch.setattr(Keeper, "_give_up", careless)
 
 
 def first_in_line_only(patch: pytest.MonkeyPatch) -> None:
-    def careless(self: Keeper, tx: Any, requests: Any) -> Iterator[Any]:
-        while self.parked and (claimed := keeping.claim(tx, self.parked[0].wanted)):
-            yield self.parked.popleft().request, Answer({"kept": True, "order": claimed[0]}, claimed[1])
+    def careless(self: Parking, tx: Any) -> Iterator[Any]:
+        while self.waiting and (claimed := parking.claim(tx, self.waiting[0].wanted)):
+            yield self.waiting.popleft().request, Answer({"kept": True, "order": claimed[0]}, claimed[1])
 
-    patch.setattr(Keeper, "_serve_parked", careless)
+    patch.setattr(Parking, "serve", careless)
 
 
 FENCES = [

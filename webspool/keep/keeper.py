@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from webspool.errors import LedgerUnavailable
 from webspool.keep.clocks import Clocks
+from webspool.keep.parking import Parking
 from webspool.keep.prune import Gone, Pruner, Retention, remove_bodies
 from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import follow_the_clock, release_due
@@ -29,8 +29,7 @@ from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Outputs
 from webspool.ledger.refusals import Refusals
 from webspool.ledger.tallies import Tallies
-from webspool.ledger.turns import claim, given_out
-from webspool.records import Ending, new_id
+from webspool.records import new_id
 from webspool.telemetry import Say, listen
 
 BUSY_SECONDS = 0.5
@@ -53,16 +52,6 @@ class Waker(Protocol):
     """What the keeper needs of an engine: that every spooler has come into its claim loop."""
 
     def wake(self, present: int) -> None: ...
-
-
-@dataclass
-class Parked:
-    """A claim for which there was no job yet; it is answered when there is one, or with nothing after a second."""
-
-    request: Request
-    wanted: dict[str, Any]
-    kept: bool
-    until: float
 
 
 @dataclass(frozen=True)
@@ -98,7 +87,7 @@ class Keeper:
         self.clocks = Clocks()
         self.pruner = Pruner(retention, folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say, folders.bodies.with_name("begun"))
-        self.parked: deque[Parked] = deque()
+        self.parking = Parking()
         self.broken: str | None = None
         self.chores: list[Callable[[], None]] = []
         self._next_tick = 0.0
@@ -116,7 +105,7 @@ class Keeper:
         while self.broken is None and not until():
             self.round()
         unheard()
-        self._send_away(list(self.parked))
+        self.parking.send_away()
         self.checkpointer.close()
         self.database.close(keep_log=self.broken is not None)
         self.outputs.close()
@@ -158,8 +147,8 @@ class Keeper:
         now = time.monotonic()
         waits = [self._next_tick - now, self._next_bite - now, self._next_due - time.time()]
         waits.append(self.rescuer.next_look - now)
-        if self.parked:
-            waits.append(min(parked.until for parked in self.parked) - now)
+        if self.parking:
+            waits.append(self.parking.next_dismissal() - now)
         return max(min(waits), SHORTEST_WAIT)
 
     # ── what has arrived ────────────────────────────────────────────────────────────────────────────────────────
@@ -205,19 +194,19 @@ class Keeper:
                 self.say("draining" if operation.arguments["stopping"] else "draining_undone")
             case "renew":
                 self.say("code_renewed", generation=operation.arguments["generation"])
-                self._send_away(list(self.parked))  # to come back at once, and hear of it
+                self.parking.send_away()  # to come back at once, and hear of it
             case "cut":
                 for attempt, process in answer.values["attempts"]:
                     self.inbox.push(process, {"cut": attempt})
 
     def _do_all(self, requests: list[Request], answers: list[tuple[Request, Answer]]) -> None:
         """A batch in which all goes well needs no savepoints. One that fails is done again, with one for each part."""
-        waited = self.parked.copy()
+        waited = self.parking.waiting.copy()
         try:
             self.transact(partial(self._batch, requests, answers, apply))
         except BadOperation:
             answers.clear()
-            self.parked = waited
+            self.parking.waiting = waited
             self.transact(partial(self._batch, requests, answers, _apply_apart))
 
     def _batch(
@@ -227,8 +216,9 @@ class Keeper:
             answer = self._answered(tx, request, do)
             if answer is not None:
                 answers.append((request, answer))
-        if self.parked:
-            answers.extend(self._serve_parked(tx, requests))
+        # what turns alone have not freed is nothing for those who wait
+        if self.parking and (_freed(tx) or any(request.operation.verb != "turn" for request in requests)):
+            answers.extend(self.parking.serve(tx))
 
     def _answered(self, tx: Transaction, request: Request, do: Applying) -> Answer | None:
         """The operation's answer, if there is one yet: a claim may have to wait, what is late is dropped."""
@@ -247,33 +237,13 @@ class Keeper:
         wanted = request.operation.arguments.get("claim")
         if not wanted or answer.values["order"] or answer.values.get("renew"):
             return answer
-        until = min(self._dismissal(), request.operation.deadline - 0.2)
-        ended = request.operation.arguments.get("end")
-        went_well = not ended or ended["outcome"] == Ending.SUCCEEDED
-        park = self.parked.append if went_well else self.parked.appendleft  # others may fare better
-        park(Parked(request, wanted, answer.values["kept"], until))
+        self.parking.enter(request, answer, min(self._dismissal(), request.operation.deadline - 0.2))
         return None
 
     def _dismissal(self) -> float:
         """When a claim that is parked now is sent away: with a tick, so that an idle keeper wakes once for all."""
         longest = time.monotonic() + PARKED_SECONDS
         return self._next_tick if longest - TICK_SECONDS <= self._next_tick <= longest else longest
-
-    def _serve_parked(self, tx: Transaction, requests: list[Request]) -> Iterable[tuple[Request, Answer]]:
-        """Give jobs that this batch made ready to the spoolers that wait for one, in the same transaction."""
-        if requests and all(request.operation.verb == "turn" for request in requests) and not _freed(tx):
-            return
-        waiting: deque[Parked] = deque()
-        some = True
-        for parked in reversed(self.parked):  # who has just run a job has it all at hand still
-            if parked.request.gone or parked.until < time.monotonic():
-                yield parked.request, given_out(parked.kept, [])
-            elif some and (claimed := claim(tx, parked.wanted)):
-                yield parked.request, given_out(parked.kept, claimed)
-            else:  # none is left, or this one may have none: its instance stops, its code is old
-                some = some and tx.one("any_queued") is not None
-                waiting.appendleft(parked)
-        self.parked = waiting
 
     def transact(self, work: Callable[[Transaction], None], *, flush: bool = False) -> None:
         """One transaction. Raises LedgerUnavailable; a database that failed to write is not trusted again."""
@@ -316,13 +286,8 @@ class Keeper:
         failed = {id(request): request for request in requests}
         for request in failed.values():
             request.fail(why)
-        self._send_away([each for each in self.parked if id(each.request) not in failed])
+        self.parking.send_away(but=failed.keys())
         self._next_due = time.time() + TICK_SECONDS
-
-    def _send_away(self, parked: list[Parked]) -> None:
-        for each in parked:
-            each.request.answer(given_out(each.kept, []))
-        self.parked.clear()
 
     def _write_output(self, requests: list[Request]) -> None:
         try:
@@ -340,8 +305,8 @@ class Keeper:
         if self._next_due <= time.time():
             self._release()
         now = time.monotonic()
-        if self.parked:
-            self._dismiss(now)
+        if self.parking:
+            self.parking.dismiss(now)
         if now >= self.rescuer.next_look:
             self.rescuer.look_around()
         if now >= self._next_tick:
@@ -366,17 +331,9 @@ class Keeper:
         def due(tx: Transaction) -> None:
             release_due(tx, most=DUE_AT_ONCE)
             self._set_timer(tx)
-            answers.extend(self._serve_parked(tx, []))
+            answers.extend(self.parking.serve(tx))
 
         self._transact_and_answer(due, answers)
-
-    def _dismiss(self, now: float) -> None:
-        waiting, self.parked = self.parked, deque()
-        for parked in waiting:
-            if parked.until <= now:
-                parked.request.answer(given_out(parked.kept, []))
-            else:
-                self.parked.append(parked)
 
     def _tick(self) -> None:
         """What must be true again at least each second, whatever was lost."""
@@ -397,8 +354,8 @@ class Keeper:
             self._set_timer(tx)
             self.rescuer.read(tx)
             unknown.update(unknown_tasks(tx))
-            if self.parked and tx.one("any_queued"):
-                answers.extend(self._serve_parked(tx, []))
+            if self.parking and tx.one("any_queued"):
+                answers.extend(self.parking.serve(tx))
             for attempt, process in tx.all("cancelling_attempts"):
                 self.inbox.push(process, {"interrupt": attempt})
 
