@@ -69,10 +69,10 @@ class Ended(NamedTuple):
 
 def end(tx: Transaction, given: dict[str, Any]) -> Ended:
     """Close an attempt and move its job by the verdict, unless another has closed it with another outcome."""
-    claim = tx.claims.pop(given["attempt"], None) or tx.one("open_claim", id=given["attempt"])
-    if claim is None or not _close_attempt(tx, given):
+    claimed = tx.claims.pop(given["attempt"], None) or tx.one("open_claim", id=given["attempt"])
+    if claimed is None or not _close_attempt(tx, given):
         return Ended(not tx.run("note_late_end", id=given["attempt"], outcome=given["outcome"]))
-    job, task, process, claimed_at = claim
+    job, task, process, claimed_at = claimed
     move_on = _succeed if given["state"] == State.SUCCEEDED else _go_another_way
     moved = move_on(tx, job, given)
     if moved:
