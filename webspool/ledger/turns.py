@@ -20,6 +20,7 @@ from webspool.orders import packed
 from webspool.policy import Policy
 from webspool.records import Ending, Headers, State
 
+MOST_BESIDE_ANOTHER = 7
 LARGEST_BESIDE_OTHERS = 16 << 10
 SHORTEST_TIMEOUT = 1.0
 
@@ -232,7 +233,7 @@ def _hold_unknown(tx: Transaction, row: Row) -> None:
 
 def _share(tx: Transaction, given: dict[str, Any]) -> int:
     """How many may be claimed along with the best: as many as each of the others can have, too."""
-    wanted: int = len(given["further"])
+    wanted = min(len(given["further"]), MOST_BESIDE_ANOTHER)
     among: int = given.get("among", 1)
     if among == 1:
         return wanted
