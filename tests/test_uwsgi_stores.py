@@ -214,7 +214,7 @@ def test_a_spooler_in_which_every_task_fails_claims_no_more_and_says_so(standing
     (told,) = standing.said("spooler_rests")
     assert (told["error"], len(standing.said("runner_doubted"))) == ("OSError: [Errno 24] Too many open files", 1)
     why = f"spooler {bad} rests: the last {told['failures']} attempts failed in it at once"
-    standing.until(lambda: why in degraded(standing))  # the line of the log comes first
+    standing.until(lambda: why in degraded(standing), why=lambda: degraded(standing))  # the line of the log comes first
     jobs += [standing.spool("fragile") for _ in range(20)]
     ended = [standing.ended(job) for job in jobs]
     assert {job["state"] for job in ended} == {"succeeded"}
