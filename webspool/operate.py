@@ -124,7 +124,7 @@ class Operator:
         delivery = f"d_{job['id'].removeprefix('j_')}"
         kept = stored_form(body, delivery, encrypt=encrypt)
         given = {name: webhook[name] for name in ("source", "method", "url", "event_type")} | _by_hand(kept)
-        given |= {"headers": _headers_of(webhook).text, "remote": self.actor, "event_id": None}
+        given |= {"headers": Headers(webhook["headers"]).text, "remote": self.actor, "event_id": None}
         given |= {"parent": webhook.get("id"), "jobs": [{**job, "parent": parent}]}
         return self._order({"id": delivery, "verb": "accept", "with": given}, job["task"], parent, kept)
 
@@ -146,7 +146,7 @@ class Operator:
             return _not_allowed(delivery, f"today's app has no source {delivery['source']}")
         if delivery["body"] is None and delivery["body_size"]:
             return _not_allowed(delivery, "its body is no longer kept")
-        stored = {**delivery, "headers": _headers_of(delivery).text, "event_type": delivery["type"]}
+        stored = {**delivery, "headers": Headers(delivery["headers"]).text, "event_type": delivery["type"]}
         jobs = today.jobs(source, delivery_of(delivery["id"], stored, delivery["body"] or b""), due_at)
         if not jobs:
             return _not_allowed(delivery, f"nothing starts on {delivery['type'] or 'an event without a type'} today")
@@ -159,7 +159,7 @@ class Operator:
         if why := _unusable(refusal, today):
             return _not_allowed(refusal, why)
         source, body = today.sources[refusal["source"]], refusal["body"] or b""
-        headers = _headers_of(refusal)
+        headers = Headers(refusal["headers"])
         request = WebhookRequest(refusal["method"], refusal["url"], headers, body)
         if not today.vouched and (why := today.unproven(source, request, seconds(refusal["received_at"]))):
             return _not_allowed(refusal, f"{why}; if you know that it is its sender's: --vouch")
@@ -213,18 +213,13 @@ def _by_hand(kept: bytes) -> dict[str, Any]:
     return {"body_size": len(kept), "body_sha256": sha256, "body_file": False, "redelivery": "ignore"}
 
 
-def _headers_of(webhook: Mapping[str, Any]) -> Headers:
-    """Those of a stored webhook, as it is read."""
-    return Headers(map(tuple, webhook["headers"]))
-
-
 def _not_allowed(webhook: Mapping[str, Any], why: str) -> dict[str, Any]:
     return {"id": webhook["id"], "status": f"not_allowed: {why}", "delivery": None, "jobs": []}
 
 
 def _unusable(refusal: Mapping[str, Any], today: Today) -> str | None:
     """Why a refusal cannot become a delivery, or None."""
-    kept, headers = len(refusal["body"] or b""), _headers_of(refusal)
+    kept, headers = len(refusal["body"] or b""), Headers(refusal["headers"])
     if refusal["cause"] in UNREAD or (not kept and "Transfer-Encoding" in headers):
         return f"it was refused ({refusal['cause']}) before its body was read"
     if kept < refusal["body_size"]:

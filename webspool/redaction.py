@@ -33,7 +33,7 @@ def safe_headers(headers: Mapping[str, str], scheme: Scheme | None) -> str:
     """
     own = frozenset() if scheme is None else scheme.secret_headers
     pairs = headers.pairs if isinstance(headers, Headers) else headers.items()
-    safe = [(name, MASK if _is_hidden(name, own) else value) for name, value in pairs]
+    safe = [(name, MASK if _names_a_secret(name) or name.lower() in own else value) for name, value in pairs]
     try:
         text = msgspec.json.encode(safe).decode()
     except UnicodeEncodeError:  # lone surrogates
@@ -65,11 +65,6 @@ def storable(text: str) -> str:
     if text.isascii():
         return text.replace("\0", "\ufffd") if "\0" in text else text
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-@lru_cache(maxsize=512)
-def _is_hidden(header: str, own: frozenset[str]) -> bool:
-    return _names_a_secret(header) or header.lower() in own
 
 
 @lru_cache(maxsize=512)

@@ -139,15 +139,7 @@ class Stint:
         if number >= self._begun:
             self._begun = number + 1
             claim = self.claims[number]
-            order, origin = claim.order, claim.origin
-            self._say(
-                "attempt_started",
-                task=order.task,
-                job=order.job,
-                attempt=order.attempt,
-                number=order.number,
-                **origin,
-            )
+            self._say("attempt_started", **_facts(claim, number=claim.order.number))
 
     def take(self, number: int, data: bytes) -> None:
         """Some of its output."""
@@ -222,14 +214,12 @@ class Stint:
             ended["output_bytes"], ended["output_cut"] = output.size, output.cut
         if len(self.claims) > 1 and outcome.began_at is not None:
             ended["began_at"], ended["ended_at"] = outcome.began_at, outcome.ended_at
-        self._say(
-            "attempt_ended",
-            task=order.task,
-            job=order.job,
-            attempt=order.attempt,
-            outcome=outcome.ending,
-            state=verdict.state,
-            error=outcome.error,
-            **claim.origin,
-        )
+        told = _facts(claim, outcome=outcome.ending, state=verdict.state, error=outcome.error)
+        self._say("attempt_ended", **told)
         return ended
+
+
+def _facts(claim: Claim, **more: Any) -> dict[str, Any]:
+    """What is told of an attempt."""
+    order = claim.order
+    return {"task": order.task, "job": order.job, "attempt": order.attempt, **more, **claim.origin}

@@ -92,14 +92,13 @@ def write_stderr(text: str) -> None:
 
 
 def _tell(data: bytes) -> None:
-    global _held
     if _held is None:
         _write(data)
     else:
         if _held and len(_held) + len(data) > LINES_AT_ONCE_BYTES:
             _write(_held)
             _held.clear()
-        _held += data
+        _held.extend(data)
 
 
 def _write(data: bytes | bytearray) -> None:

@@ -92,7 +92,7 @@ def _told(config: Config, found: Mapping[str, Any]) -> dict[str, Any]:
         told["hints"] += [f"Today's app has no source {found['source']!r}."] if found["source"] else []
         return told
     told["scheme"] = source.verify if isinstance(source.verify, str) else "a Scheme of its own"
-    request = WebhookRequest(found["method"], found["url"], Headers(map(tuple, found["headers"])), found["body"] or b"")
+    request = WebhookRequest(found["method"], found["url"], Headers(found["headers"]), found["body"] or b"")
     verifier = Verifier(config.secret, unheard, config.public_url)
     arrived_at = reading.seconds(found["received_at"])
     addressed = verifier.addressed(source, request)

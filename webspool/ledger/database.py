@@ -126,22 +126,16 @@ class Transaction:
 
     def run(self, name: str, /, **values: Any) -> int:
         """Run a statement; returns how many rows it changed."""
-        statement = _prepared(STATEMENTS[name])
-        return self.write(name, *statement.ordered(values))
+        return self.write(name, *_prepared(STATEMENTS[name]).ordered(values))
 
     def write(self, name: str, /, *values: Any) -> int:
         """As `run`, at less cost, for what each webhook needs: the values in the order of their first mention."""
-        sql, _, changes = _prepared(STATEMENTS[name])
-        if changes is not None:
-            self._known.forget(changes)
-        self._cursor.execute(sql, values)
+        self._cursor.execute(self._statement(name).sql, values)
         return self.connection.changes()
 
     def all(self, name: str, /, **values: Any) -> list[Row]:
-        sql, ordered, changes = _prepared(STATEMENTS[name])
-        if changes is not None:
-            self._known.forget(changes)
-        return self._cursor.execute(sql, ordered(values)).fetchall()
+        statement = self._statement(name)
+        return self._cursor.execute(statement.sql, statement.ordered(values)).fetchall()
 
     def one(self, name: str, /, **values: Any) -> Row | None:
         rows = self.all(name, **values)
@@ -150,6 +144,13 @@ class Transaction:
     def each(self, name: str, /) -> apsw.Cursor:
         """The rows of a statement one by one, as far as they are looked at; to be closed before anything is written."""
         return self.connection.execute(_prepared(STATEMENTS[name]).sql)
+
+    def _statement(self, name: str) -> Statement:
+        """What is about to be run: what was known of a table that it writes is forgotten."""
+        statement = _prepared(STATEMENTS[name])
+        if statement.changes is not None:
+            self._known.forget(statement.changes)
+        return statement
 
     def count(self, counter: str, change: int = 1) -> None:
         self.changes[counter] = self.changes.get(counter, 0) + change
