@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
@@ -20,6 +21,7 @@ from webspool.ledger.apply import apply
 from webspool.ledger.database import Transaction
 from webspool.ledger.inbox import QueueInbox
 from webspool.ledger.operations import Answer, Operation, ending
+from webspool.ledger.turns import Claimed
 from webspool.policy import MAX_INTERRUPTIONS, Policy, Standing, judge
 from webspool.processes import Identity, boot_id
 from webspool.records import FINISHED, LEGAL_MOVES, Ending, Outcome, State
@@ -187,6 +189,29 @@ class Actors(RuleBasedStateMachine):
             self.judge_the_claim(process)
         if wanted is not None and process.behind:
             self.judge_the_share(process, wanted)
+
+    def come(self, operation: Operation, waiting: list[Process], fault: str) -> Answer | None:
+        """A job comes while these processes wait; the sender hears nothing when its answer is lost."""
+        wanted = [self.wanted(process) for process in waiting]
+        handed: list[tuple[dict[str, Any], Claimed]] = []
+
+        def give(tx: Transaction) -> Answer:
+            tx.waiting = list(wanted)
+            answer = apply(tx, operation)
+            handed[:] = tx.handed
+            return answer
+
+        if fault == "crashed":
+            before = self.file.seen()
+            with suppress(Crash):
+                self.file.transact(give, crash=True)
+            assert self.file.seen() == before, "a crash before the commit left something behind"
+        answer: Answer = self.file.transact(give)
+        for claim, claimed in handed:
+            process = waiting[wanted.index(claim)]
+            process.order = claimed.values
+            self.judge_the_claim(process)
+        return None if fault == "lost" else answer
 
     def finished(self, orders: list[dict[str, Any]], ran: int, outcome: Outcome) -> dict[str, Any]:
         *earlier, last = orders[:ran]

@@ -62,13 +62,36 @@ class LedgerMachine(Actors):
         redelivery: str,
         fault: str,
     ) -> None:
-        given = {"source": source, "method": "POST", "url": "/", "headers": "[]", "remote": None, "event_id": event}
-        given |= {"event_type": "push", "body_file": False, "body_size": 1, "body_sha256": "x"}
-        given |= {"jobs": [self.job(*each) for each in jobs], "redelivery": redelivery}
-        operation = Operation(self.id("d"), "accept", given, b"x")
+        operation = self.webhook(source, event, jobs, redelivery)
         answer = self.do(operation, fault)
         if answer is not None:
             self.acknowledge(operation, answer)
+
+    def webhook(self, source: str, event: str | None, jobs: list[Wish], redelivery: str) -> Operation:
+        given = {"source": source, "method": "POST", "url": "/", "headers": "[]", "remote": None, "event_id": event}
+        given |= {"event_type": "push", "body_file": False, "body_size": 1, "body_sha256": "x"}
+        given |= {"jobs": [self.job(*each) for each in jobs], "redelivery": redelivery}
+        return Operation(self.id("d"), "accept", given, b"x")
+
+    @rule(
+        jobs=JOBS.filter(len),
+        event=st.sampled_from([None, "e1", "e2"]),
+        idle=st.integers(1, 3),
+        fault=st.sampled_from(["none", "none", "lost", "crashed"]),
+    )
+    def a_webhook_comes_while_processes_wait(self, jobs: list[Wish], event: str | None, idle: int, fault: str) -> None:
+        """Its jobs are handed to them, one each; what is left, or is not for them, they find as ever."""
+        for process in self.processes[:idle]:
+            self.turn(process, OUTCOMES[0])
+        waiting = [process for process in self.processes[:idle] if process.order is None]
+        operation = self.webhook("github", event, jobs, "retry")
+        answer = self.come(operation, waiting, fault)
+        if answer is not None:
+            self.acknowledge(operation, answer)
+        self.check()
+        for process in waiting:
+            if process.order is None:
+                self.turn(process, OUTCOMES[0])
 
     @rule(task=TASK, key=KEY, delay=DELAY, priority=PRIORITY, fault=FAULTS)
     def a_job_is_spooled(self, task: str, key: str | None, delay: float, priority: int, fault: str) -> None:

@@ -35,6 +35,7 @@ BODY = b"x" * 1024
 
 # What they are in truth stands behind; a little room is left for what SQLite does now and then (a page that splits).
 MOST_STATEMENTS_OF_A_WEBHOOK = 9  # 3 accept, 3 claim, 2 end, and its part of what is once a batch
+MOST_STATEMENTS_WHEN_AWAITED = 4  # 3 accept, 1 claim: the job is handed over as it is written
 MOST_STATEMENTS_OF_A_BATCH = 8  # begin, data_version, commit, counters by state
 MOST_PAGES_IN_A_BATCH_OF_FOUR = 27.0  # 24
 MOST_PAGES_OF_ONE = 18.0  # 16
@@ -72,12 +73,31 @@ class Busy:
         """One round of the keeper's for so many webhooks and turns."""
         webhooks = [accept("free", body=BODY, event_id=new_id("e")) for _ in range(accepted)]
         turns = {spooler: self._turn(spooler) for spooler in SPOOLERS[:turned]}
-        requests = [QueuedRequest(operation) for operation in [*webhooks, *turns.values()]]
-        for request in requests:
-            self.inbox.put(request)
+        requests = self.put(*webhooks, *turns.values())
         self.keeper.round()
         for spooler, request in zip(turns, requests[accepted:], strict=True):
             self.held[spooler] = request.wait().values["order"]
+
+    def put(self, *operations: Operation) -> list[QueuedRequest]:
+        requests = [QueuedRequest(operation) for operation in operations]
+        for request in requests:
+            self.inbox.put(request)
+        return requests
+
+    def work_off(self) -> None:
+        """Nothing is queued any more, and all spoolers wait but the first."""
+        while self.keeper.database.connection.execute("SELECT 1 FROM job WHERE state = 'queued'").fetchall():
+            self.batch(0, 4)
+        self.put(*(self._turn(spooler) for spooler in SPOOLERS[1:]))
+        self.keeper.round()
+
+    def awaited(self) -> None:
+        """A webhook for which the first spooler waits, which has ended its last job before."""
+        (claim,) = self.put(self._turn(SPOOLERS[0]))
+        self.keeper.round()
+        self.statements.clear()
+        self.batch(1, 0)
+        self.held[SPOOLERS[0]] = claim.wait().values["order"]
 
     def _turn(self, spooler: str) -> Operation:
         order = self.held.pop(spooler, None)
@@ -120,6 +140,28 @@ def test_of_eight_webhooks_in_a_batch_and_a_claim_each_takes_seven_statements(bu
         if number >= SETTLED:
             assert len(held) == len(ends) == MOST
             assert len(busy.statements) <= MOST * 7 + 1 + MOST_STATEMENTS_OF_A_BATCH, busy.statements
+
+
+def test_a_webhook_for_which_a_spooler_waits_takes_four_statements(busy: Busy) -> None:
+    """It is handed over in the transaction that accepts it: nobody looks for it, and it is written once."""
+    busy.work_off()
+    for _ in range(ROUNDS):
+        busy.awaited()
+        assert len(busy.statements) <= MOST_STATEMENTS_WHEN_AWAITED + MOST_STATEMENTS_OF_A_BATCH, busy.statements
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+def test_no_statement_is_prepared_anew(busy: Busy, *, awaited: bool) -> None:
+    """SQLite asks its authorizer while it prepares one: each is ready from the first time on."""
+    prepared: list[Any] = []
+    if awaited:
+        busy.work_off()
+    busy.keeper.database.connection.authorizer = lambda *asked: (prepared.append(asked), apsw.SQLITE_OK)[1]
+    for ready in (False, True):
+        for _ in range(SETTLED):
+            busy.awaited() if awaited else busy.batch(4, 4)
+        assert bool(prepared) is not ready
+        prepared.clear()
 
 
 def test_no_savepoint_is_made_and_nothing_is_asked_twice_while_all_goes_well(busy: Busy) -> None:

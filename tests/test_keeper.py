@@ -251,6 +251,7 @@ def first_in_line_only(patch: pytest.MonkeyPatch) -> None:
             yield self.waiting.popleft().request, Answer({"kept": True, "order": claimed[0]}, claimed[1])
 
     patch.setattr(Parking, "serve", careless)
+    patch.setattr(Parking, "claims", lambda _parking: [])
 
 
 FENCES = [
@@ -327,16 +328,6 @@ def test_the_end_of_a_keeper_sends_every_parked_claim_away(hand: Hand) -> None:
     hand.keeper.run(lambda: True)
     assert values_of(claim)["order"] is None
     hand.keeper.broken = "closed by this test"
-
-
-def test_a_claim_whose_caller_is_gone_gets_no_job(hand: Hand) -> None:
-    """The job goes to the next one."""
-    gone, here = hand.put(turn(THERE), turn(HERE))
-    hand.keeper.round()
-    gone.gone = True
-    hand.batch(accept("free"))
-    assert values_of(gone)["order"] is None
-    assert values_of(here)["order"] is not None
 
 
 def test_a_scheduled_job_is_given_out_when_its_time_has_come(hand: Hand) -> None:

@@ -39,7 +39,8 @@ BITE_EVERY_SECONDS = 0.1
 DUE_AT_ONCE = 200
 SHORTEST_WAIT = 0.0005
 AFTER_A_JUMP_SECONDS = 3600.0
-
+_QUEUEING = ("accept", "spool", "turn")
+"""Verbs that bring a waiting claim a job in one way only: it becomes queued, and is counted."""
 
 Applying = Callable[[Transaction, Operation], Answer]
 
@@ -212,12 +213,15 @@ class Keeper:
     def _batch(
         self, requests: list[Request], answers: list[tuple[Request, Answer]], do: Applying, tx: Transaction
     ) -> None:
+        if self.parking and do is apply:  # what is undone alone would have to be taken back from who was handed it
+            tx.waiting = self.parking.claims()
         for request in requests:
             answer = self._answered(tx, request, do)
             if answer is not None:
                 answers.append((request, answer))
-        # what turns alone have not freed is nothing for those who wait
-        if self.parking and (_freed(tx) or any(request.operation.verb != "turn" for request in requests)):
+        answers.extend(self.parking.answers(tx.handed))
+        # what none of these has queued is nothing for those who wait
+        if self.parking and (_freed(tx) or any(request.operation.verb not in _QUEUEING for request in requests)):
             answers.extend(self.parking.serve(tx))
 
     def _answered(self, tx: Transaction, request: Request, do: Applying) -> Answer | None:

@@ -11,7 +11,7 @@ from typing import Any
 from webspool.ledger.database import Transaction
 from webspool.ledger.inbox import Request
 from webspool.ledger.operations import Answer
-from webspool.ledger.turns import claim, given_out
+from webspool.ledger.turns import Claimed, claim, given_out
 from webspool.records import Ending
 
 
@@ -57,6 +57,18 @@ class Parking:
                 some = some and tx.one("any_queued") is not None
                 waiting.appendleft(parked)
         self.waiting = waiting
+
+    def claims(self) -> list[dict[str, Any]]:
+        """What those want who may be answered now, the next one's last: for a transaction to hand new jobs to."""
+        now = time.monotonic()
+        return [parked.wanted for parked in self.waiting if parked.until >= now and not parked.request.gone]
+
+    def answers(self, handed: list[tuple[dict[str, Any], Claimed]]) -> Iterator[tuple[Request, Answer]]:
+        """Those to claims that a transaction has answered, which wait no longer."""
+        for wanted, claimed in handed:
+            parked = next(parked for parked in self.waiting if parked.wanted is wanted)
+            self.waiting.remove(parked)
+            yield parked.request, given_out(parked.kept, [claimed])
 
     def next_dismissal(self) -> float:
         """When the first of those that wait is to be sent away."""

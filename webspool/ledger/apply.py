@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from webspool.ledger import accounts, actions, membership, turns
 from webspool.ledger.admission import place_new
@@ -22,6 +22,24 @@ EVENT_ID_SECONDS = 30 * 86400.0
 def apply(tx: Transaction, operation: Operation) -> Answer:
     """Do `operation` inside `tx`, or give its first answer when it was done before."""
     return VERBS[operation.verb](tx, operation)
+
+
+class _Delivery(NamedTuple):
+    """What is to be known of a job's delivery, in the order of `next_queued`."""
+
+    id: str | None
+    source: str | None
+    method: str | None
+    url: str | None
+    received_at: float | None
+    event_id: str | None
+    event_type: str | None
+    headers: str | None
+    body_file: int
+    body: bytes | None
+
+
+_NONE = _Delivery(None, None, None, None, None, None, None, None, 0, None)
 
 
 # ── accept ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -44,7 +62,19 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
     tx.happened.append((f"source:{given['source']}", "accepted", None))
     if status == "ignored":
         tx.count("deliveries.ignored")
-    jobs = [_insert_job(tx, job, "delivery", operation.id, given["source"]) for job in given["jobs"]]
+    delivery = _Delivery(
+        operation.id,
+        given["source"],
+        given["method"],
+        given["url"],
+        tx.now,
+        given["event_id"],
+        given["event_type"],
+        given["headers"],
+        int(given["body_file"]),
+        None if given["body_file"] else operation.body,
+    )
+    jobs = [_insert_job(tx, job, "delivery", delivery) for job in given["jobs"]]
     return Answer({"status": status, "delivery": operation.id, "jobs": jobs})
 
 
@@ -124,29 +154,36 @@ def _jobs_of(tx: Transaction, delivery: str) -> list[dict[str, str]]:
     return [{"id": job, "task": task, "state": state} for job, task, state in rows]
 
 
-def _insert_job(
-    tx: Transaction, job: dict[str, Any], calling: str, delivery: str | None, source: str | None
-) -> dict[str, str]:
-    due_at = job.get("due_at") or tx.now
-    state, blocked_on = place_new(tx, job["id"], job["task"], source, job.get("key"), due_at)
+def _insert_job(tx: Transaction, job: dict[str, Any], calling: str, delivery: _Delivery) -> dict[str, str]:
+    """Who waits for a job is handed it at once: then it is written once, as running, instead of twice."""
+    due_at, key, arguments = job.get("due_at") or tx.now, job.get("key"), job.get("arguments")
+    state, blocked_on = place_new(tx, job["id"], job["task"], delivery.source, key, due_at)
+    taker = turns.who_waits(tx) if state == State.QUEUED else None
     inserted = tx.write(
         "insert_job",
         job["id"],
         job["task"],
         calling,
-        job.get("arguments"),
-        delivery,
-        source,
-        state,
+        arguments,
+        delivery.id,
+        delivery.source,
+        state if taker is None else State.RUNNING,
         blocked_on,
         due_at,
         job.get("priority") or 0,
-        job.get("key"),
+        key,
         tx.now,
         job.get("parent"),
+        None if taker is None else taker["attempt"],
+        0 if taker is None else 1,
+        None if taker is None else tx.now,
     )
     if inserted:
-        tx.count(f"jobs.{state}")
+        tx.count(f"jobs.{state if taker is None else State.RUNNING}")
+    if inserted and taker is not None:
+        size = len(delivery.body or b"") + len(arguments or "")
+        row = (job["id"], job["task"], calling, arguments, tx.now, 0, 0, 0, 0, due_at, key, *delivery[:9], size)
+        turns.hand_over(tx, taker, (*row, delivery.body))
     return {"id": job["id"], "task": job["task"], "state": state}
 
 
@@ -158,7 +195,7 @@ def spool(tx: Transaction, operation: Operation) -> Answer:
     known = tx.one("job_by_id", id=operation.id)
     if known:
         return Answer({"job": operation.id, "state": known[3]})
-    job = _insert_job(tx, operation.arguments | {"id": operation.id}, operation.arguments["calling"], None, None)
+    job = _insert_job(tx, operation.arguments | {"id": operation.id}, operation.arguments["calling"], _NONE)
     return Answer({"job": operation.id, "state": job["state"]})
 
 
@@ -175,7 +212,9 @@ def replay(tx: Transaction, operation: Operation) -> Answer:
         return Answer({"status": f"not_allowed: {why}", "delivery": None, "jobs": []})
     old = {job["task"]: job["id"] for job in _jobs_of(tx, given["delivery"])}
     linked = [job | {"parent": old.get(job["task"])} for job in given["jobs"]]
-    jobs = [_insert_job(tx, job, "delivery", given["delivery"], row[1]) for job in linked]
+    id, source, method, url, headers, received_at, event_id, event_type, body, body_file, _size = row
+    delivery = _Delivery(id, source, method, url, received_at, event_id, event_type, headers, body_file, body)
+    jobs = [_insert_job(tx, job, "delivery", delivery) for job in linked]
     answer = {"status": "replayed", "delivery": given["delivery"], "jobs": jobs}
     return actions.recorded(tx, operation.id, given | {"verb": "replay"}, answer)
 

@@ -121,6 +121,8 @@ class Transaction:
         self.changes: dict[str, int] = {}
         self.happened: list[Happened] = []  # to whom (`task:NAME`, `source:NAME`), what, how many seconds it took
         self.claims = known.claims
+        self.waiting: list[dict[str, Any]] = []  # claims that may be answered with a job; the last one's turn is next
+        self.handed: list[tuple[dict[str, Any], Any]] = []  # those that were, and with what
         self._known = known
         self._cursor = connection.cursor()
 

@@ -29,9 +29,9 @@ SELECT id, task, state FROM job WHERE delivery = :delivery ORDER BY seq
 
 -- name: insert_job
 INSERT INTO job (id, task, calling, arguments, delivery, source, state, blocked_on, due_at, priority, key, created_at,
-                 parent)
+                 parent, attempt, attempts, number, started_at)
 VALUES (:id, :task, :calling, :arguments, :delivery, :source, :state, :blocked_on, :due_at, :priority, :key, :now,
-        :parent)
+        :parent, :attempt, :attempts, :attempts, :started_at)
 ON CONFLICT (id) DO NOTHING
 
 -- name: job_by_id
@@ -63,6 +63,9 @@ SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempt
        coalesce(length(delivery.body), 0) + coalesce(length(job.arguments), 0), delivery.body
 FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN delivery ON delivery.id = job.delivery
 WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
+
+-- name: is_open
+SELECT 1 FROM attempt WHERE id = :id AND ended_at IS NULL
 
 -- name: open_attempts_of
 SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL

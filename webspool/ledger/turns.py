@@ -243,15 +243,26 @@ def _share(tx: Transaction, given: dict[str, Any]) -> int:
 
 def _taken(tx: Transaction, process: str, attempt: str, row: Row) -> Claimed | None:
     """The job is this process's from now on; None when the attempt was there before, or the job is not queued."""
-    job, task, number = row[0], row[1], row[7] + 1
-    if not tx.write("insert_attempt", attempt, job, number, process, tx.now):
+    if not _opened(tx, process, attempt, row):
         return None
-    if not tx.write("claim_job", attempt, tx.now, job):
+    if not tx.write("claim_job", attempt, tx.now, row[0]):
         _delete_attempt(tx, attempt)
         return None
-    tx.claims[attempt] = (job, task, process, tx.now)
     move(tx, State.QUEUED, State.RUNNING)
-    tx.happened.append((f"task:{task}", "wait", tx.now - row[9]))
+    return _begun(tx, attempt, row)
+
+
+def _opened(tx: Transaction, process: str, attempt: str, row: Row) -> bool:
+    """The job has this attempt from now on; False when the attempt was there before."""
+    job, task, number = row[0], row[1], row[7] + 1
+    if not tx.write("insert_attempt", attempt, job, number, process, tx.now):
+        return False
+    tx.claims[attempt] = (job, task, process, tx.now)
+    return True
+
+
+def _begun(tx: Transaction, attempt: str, row: Row) -> Claimed:
+    tx.happened.append((f"task:{row[1]}", "wait", tx.now - row[9]))
     return _claimed(row, attempt)
 
 
@@ -275,6 +286,8 @@ def _is_patient(policy: str) -> bool:
 
 def _claimed_before(tx: Transaction, given: dict[str, Any]) -> list[Claimed]:
     """The first answer to a claim that is told again."""
+    if not tx.one("is_open", id=given["attempt"]):  # what follows is prepared by SQLite anew each time
+        return []
     row = tx.one("claimed_before", id=given["attempt"])
     if row is None:
         return []
@@ -345,3 +358,30 @@ def _origin(delivery: list[Any]) -> dict[str, str]:
     stored = Headers.stored(headers)
     found = traces.read(stored.get(traces.HEADER)) if stored.mention(traces.HEADER) else None
     return {"delivery": id} if found is None else {"delivery": id, "traceparent": str(found)}
+
+
+# ── a job that somebody waits for ───────────────────────────────────────────────────────────────────────────────
+
+
+def who_waits(tx: Transaction) -> dict[str, Any] | None:
+    """The claim that a job may be handed to which is new and may run; None when it has to queue like others."""
+    if not tx.waiting or tx.changes.get("jobs.queued", 0) > 0:
+        return None
+    while tx.waiting:
+        if _may_claim(tx, tx.waiting[-1]):
+            return tx.waiting[-1]
+        tx.waiting.pop()
+    return None
+
+
+def hand_over(tx: Transaction, wanted: dict[str, Any], row: Row) -> None:
+    """The job was written as running for that claim (`who_waits`), which is answered with it; `row` is as of one that
+    is queued. An attempt that was there before lets it queue after all.
+    """
+    job, attempt = row[0], wanted["attempt"]
+    if _opened(tx, wanted["process"], attempt, row):
+        tx.waiting.pop()
+        tx.handed.append((wanted, _begun(tx, attempt, row)))
+    else:
+        tx.run("unclaim_job", id=job, attempt=attempt, state=State.QUEUED, blocked_on=None)
+        move(tx, State.RUNNING, State.QUEUED)
