@@ -200,7 +200,7 @@ def _growth(stack: Stack, body: bytes, who: dict[int, str], at_rest: dict[int, i
 
     Memory that is kept for the next such body counts too.
     """
-    request = _large_request(body)
+    request = _large_request(body, os.urandom(16).hex())
     for pid in who:
         forget_height(pid)
     for _ in range(6):
@@ -217,15 +217,16 @@ def forget_height(pid: int) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def _large_request(body: bytes) -> bytes:
+def _large_request(body: bytes, delivery: str) -> bytes:
     kind = b"application/json" if body.startswith(b"{") else b"application/octet-stream"
-    return webhook("/hooks/noop", body, os.urandom(16).hex()).replace(b"application/json", kind, 1)
+    return webhook("/hooks/noop", body, delivery).replace(b"application/json", kind, 1)
 
 
 def _send_large(stack: Stack, stop: threading.Event, sent: list[float]) -> None:
-    body = payload(stamp(0), LARGE_BYTES)
-    request = _large_request(body)
+    request = bytearray(_large_request(payload(stamp(0), LARGE_BYTES), delivery := os.urandom(16).hex()))
+    at = request.index(delivery.encode())
     while not stop.is_set():
+        request[at : at + len(delivery)] = os.urandom(16).hex().encode()
         began = time.monotonic()
         post(stack.port, request)
         sent.append(time.monotonic() - began)

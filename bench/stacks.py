@@ -222,7 +222,7 @@ def stamp(moment: float) -> str:
     return f"{moment:017.6f}"
 
 
-def post(port: int, request: bytes) -> bytes:
+def post(port: int, request: bytes | bytearray) -> bytes:
     """Send a request as it is; the answer's body. Raises OSError when it is no 2xx."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(request)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from webspool import body_files
-from webspool.body_files import PIECE_BYTES, hand_to_the_disk, write_body
+from webspool.body_files import PIECE_BYTES, hand_to_the_disk, remove_body, write_body
 from webspool.errors import LedgerUnavailable
+from webspool.keep import removing
+from webspool.keep.removing import Remover
 
 BODY = os.urandom(3 * PIECE_BYTES + 17)
 
@@ -40,6 +43,54 @@ def test_a_piece_that_the_disk_does_not_take_leaves_nothing(
     with pytest.raises(LedgerUnavailable, match=os.strerror(fault)):
         write_body(tmp_path / "bodies", "d_1", BODY)
     assert list((tmp_path / "bodies").iterdir()) == []
+
+
+def test_a_body_is_given_back_to_the_disk_piece_by_piece(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its name goes first: nobody finds half of it."""
+    path = write_body(tmp_path / "bodies", "d_1", BODY)
+    shortened: list[tuple[int, bool]] = []
+    kept = os.ftruncate
+
+    def note(descriptor: int, size: int) -> None:
+        kept(descriptor, size)
+        shortened.append((os.fstat(descriptor).st_size, path.exists()))
+
+    monkeypatch.setattr(os, "ftruncate", note)
+    remove_body(path)
+    assert shortened == [(number * PIECE_BYTES + 17, False) for number in (2, 1, 0)]
+    assert not path.exists()
+
+
+def test_what_a_backup_keeps_by_another_name_stays_whole(tmp_path: Path) -> None:
+    """And so does whatever stands there that is no file; what is gone already is no fault."""
+    path, copy = write_body(tmp_path / "bodies", "d_1", BODY), tmp_path / "copy"
+    os.link(path, copy)
+    remove_body(path)
+    assert copy.read_bytes() == BODY
+    path.symlink_to(copy)
+    remove_body(path)
+    remove_body(path)
+    assert (copy.read_bytes(), path.is_symlink()) == (BODY, False)
+
+
+def test_nobody_waits_for_bodies_that_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The keeper names them, and goes on; one that cannot be removed does not keep the next."""
+    paths = [write_body(tmp_path / "bodies", f"d_{number}", BODY) for number in range(3)]
+    may_go, kept = threading.Event(), removing.remove_bodies
+
+    def slowly(folder: Path, deliveries: list[str]) -> None:
+        assert may_go.wait(10)
+        kept(folder, deliveries)
+
+    monkeypatch.setattr(removing, "remove_bodies", slowly)
+    remover = Remover(tmp_path / "bodies")
+    remover.remove([])
+    assert remover._thread is None
+    remover.remove(["d_0", "d_gone", "d_1"])
+    assert all(path.exists() for path in paths)
+    may_go.set()
+    remover.close()
+    assert [path.exists() for path in paths] == [False, False, True]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has sync_file_range")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.operations import accept, end_of, join, start, turn
 from tests.test_receive import GITHUB, Desk
@@ -108,7 +109,7 @@ class Kept:
         self.client.call(join("p", {"free": Policy()}))
         self.keeper = Keeper(self.house.folders, QueueInbox(), NoEngine(), self.say, "the-instance")
         self.disk = SetDisk()
-        self.maker = RoomMaker(self.disk, self.house.folders.bodies, self.keeper.transact, self.say)
+        self.maker = RoomMaker(self.disk, self.keeper.remover.remove, self.keeper.transact, self.say)
 
     def say(self, happening: str, /, **facts: Any) -> None:
         self.said.append((happening, facts))
@@ -145,7 +146,7 @@ def test_bodies_of_what_has_succeeded_go_when_the_disk_is_low_and_no_others(tmp_
     assert all(kept.bodies().values())
     kept.disk.set(GIB // 2)
     kept.maker.look()
-    assert kept.bodies() == {done[0]: False, done[1]: False, dead: True, again: True}
+    wait_until(lambda: kept.bodies() == {done[0]: False, done[1]: False, dead: True, again: True})
     kept.disk.set(GIB // 20)
     kept.maker.look()
     kept.disk.set(2 * GIB)

@@ -32,9 +32,42 @@ def write_body(folder: Path, delivery: str, body: bytes) -> Path:
         flush_folder(folder)
     except OSError as fault:
         with suppress(OSError):
-            path.unlink()
+            remove_body(path)
         raise LedgerUnavailable(ledger=folder, why=fault.strerror or fault) from fault
     return path
+
+
+def remove_body(path: Path) -> None:
+    """Remove a body's file, if it is there: first its name, then what it holds, piece by piece. Raises OSError.
+
+    ext4 gives a large file back in one go, in which no flush gets on: 25 MiB in 8 ms, where it is mounted with
+    `discard`. What a backup keeps by a second name stays as it is.
+    """
+    descriptor = _opened(path)
+    try:
+        path.unlink(missing_ok=True)
+        if descriptor is not None and os.fstat(descriptor).st_nlink == 0:
+            _shorten(descriptor)
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _opened(path: Path) -> int | None:
+    """None where there is nothing to shorten, and on Windows, where an open file cannot be removed."""
+    if os.name == "nt":
+        return None
+    try:
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+def _shorten(descriptor: int) -> None:
+    left = os.fstat(descriptor).st_size
+    while left > PIECE_BYTES:
+        left -= PIECE_BYTES
+        os.ftruncate(descriptor, left)
 
 
 def _private(path: str, flags: int) -> int:

@@ -320,7 +320,7 @@ class Verbs:
         folders = Folders(config.ledger_path, config.output_path, config.var / "bodies")
         keeper = Keeper(folders, inbox, Awake(), self.say, str(master), Retention(days=config.retention_days))
         keeper.chores.append(Watch(config, self.say).look)
-        keeper.chores.append(RoomMaker(Disk.of(config), folders.bodies, keeper.transact, self.say).look)
+        keeper.chores.append(RoomMaker(Disk.of(config), keeper.remover.remove, keeper.transact, self.say).look)
         return keeper
 
     def performer(

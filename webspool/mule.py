@@ -53,7 +53,7 @@ def _keep(config: Config, say: Say, ending: Ending) -> None:
     keeper.recovered = recovered
     keeper.rescuer.ending = ending.announced
     keeper.chores.append(Adopter(config.spool_path, keeper.transact, say, lambda: keeper.rescuer.present() > 0).look)
-    keeper.chores.append(RoomMaker(Disk.of(config), folders.bodies, keeper.transact, say).look)
+    keeper.chores.append(RoomMaker(Disk.of(config), keeper.remover.remove, keeper.transact, say).look)
     say("keeper_started", ledger=str(config.ledger_path))
     keeper.run(_until(keeper, ending, master.pid, say))
     inbox.close()

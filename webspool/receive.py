@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from webspool import traces
 from webspool.addresses import within
 from webspool.answering import Answerer
-from webspool.body_files import write_body
+from webspool.body_files import remove_body, write_body
 from webspool.captured import CapturedSecrets
 from webspool.certificates import opened
 from webspool.disk import Disk, Room
@@ -292,7 +292,7 @@ class Receiver:
         path = write_body(self.bodies, delivery, body)  # stays when the call fails: its commit may yet have happened
         answer = self.ledger.call(Operation(delivery, "accept", arguments)).values
         if answer["delivery"] != delivery:
-            path.unlink(missing_ok=True)
+            remove_body(path)
         return answer
 
     def _tell_stored(

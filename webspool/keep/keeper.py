@@ -14,7 +14,8 @@ from typing import Protocol
 from webspool.errors import LedgerUnavailable
 from webspool.keep.clocks import Clocks
 from webspool.keep.parking import Parking
-from webspool.keep.prune import Gone, Pruner, Retention, remove_bodies
+from webspool.keep.prune import Gone, Pruner, Retention
+from webspool.keep.removing import Remover
 from webspool.keep.rescue import Rescuer
 from webspool.ledger.admission import follow_the_clock, release_due
 from webspool.ledger.apply import apply
@@ -87,6 +88,7 @@ class Keeper:
         self.happenings = Happenings()
         self.clocks = Clocks()
         self.pruner = Pruner(retention, folders.bodies)
+        self.remover = Remover(folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say, folders.bodies.with_name("begun"))
         self.parking = Parking()
         self.broken: str | None = None
@@ -107,6 +109,7 @@ class Keeper:
             self.round()
         unheard()
         self.parking.send_away()
+        self.remover.close()
         self.checkpointer.close()
         self.database.close(keep_log=self.broken is not None)
         self.outputs.close()
@@ -386,7 +389,7 @@ class Keeper:
 
     def _clean_away(self, gone: Gone) -> None:
         """What belonged to deleted rows goes after them: a crash in between leaves litter, never a hole."""
-        remove_bodies(self.folders.bodies, gone.bodies)
+        self.remover.remove(gone.bodies)
         if gone.attempts:
             self.outputs.forget(gone.attempts)
 

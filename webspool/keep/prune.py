@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from webspool.body_files import remove_body
 from webspool.ledger.database import Row, Transaction
 from webspool.records import FINISHED, State
 
@@ -217,4 +218,4 @@ def remove_bodies(folder: Path, deliveries: list[str]) -> None:
     """Remove the files of deliveries that are gone from the ledger."""
     for delivery in deliveries:
         with suppress(OSError):
-            (folder / delivery).unlink()
+            remove_body(folder / delivery)

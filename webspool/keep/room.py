@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable
 
 from webspool.disk import Disk, Room
 from webspool.errors import LedgerUnavailable
-from webspool.keep.prune import BITE_SECONDS, REST_SECONDS, remove_bodies
+from webspool.keep.prune import BITE_SECONDS, REST_SECONDS
 from webspool.keep.rescue import Transact
 from webspool.ledger.database import Transaction
 from webspool.telemetry import Say
@@ -16,10 +16,13 @@ ROWS_AT_ONCE = 100
 
 
 class RoomMaker:
-    """Looks at the disk each second. A delivery with a job that has not succeeded keeps its body."""
+    """Looks at the disk each second. A delivery with a job that has not succeeded keeps its body.
 
-    def __init__(self, disk: Disk, bodies: Path, transact: Transact, say: Say) -> None:
-        self.disk, self.bodies, self.transact, self.say = disk, bodies, transact, say
+    `remove` takes the files of deliveries away.
+    """
+
+    def __init__(self, disk: Disk, remove: Callable[[list[str]], None], transact: Transact, say: Say) -> None:
+        self.disk, self.remove, self.transact, self.say = disk, remove, transact, say
         self._told = Room.AMPLE
         self._after = 0
         self._rest_until = 0.0
@@ -56,7 +59,7 @@ class RoomMaker:
         except LedgerUnavailable:
             self._after = after
             return
-        remove_bodies(self.bodies, [delivery for delivery, is_file, _ in dropped if is_file])
+        self.remove([delivery for delivery, is_file, _ in dropped if is_file])
         if dropped:
             self.say("bodies_dropped", deliveries=len(dropped), bytes=sum(size for *_, size in dropped))
 
