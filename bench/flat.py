@@ -67,7 +67,7 @@ def _measured(place: Path, seconds: float, ledger: Path | None) -> Found:
         finally:
             stack.stop()
     finally:
-        if ledger is not None:
+        if ledger is not None and directory.exists():  # a stack that did not begin has been cleared away
             settle(directory / "var" / "ledger.db")
             (directory / "var" / "ledger.db").rename(ledger)
         shutil.rmtree(directory, ignore_errors=True)

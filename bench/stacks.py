@@ -157,7 +157,7 @@ class Stack:
 
     def hook(self, payload: Mapping[str, Any]) -> None:
         """One webhook. Raises OSError when it is not accepted."""
-        post(self.port, webhook(self.peer.hook, json.dumps(payload).encode(), "ready"))
+        post(self.port, webhook(self.peer.hook, json.dumps(payload).encode(), os.urandom(16).hex()))
 
     def spool(self, facts: Mapping[str, Any], *, count: int = 1, at: float | None = None, spread: float = 0.0) -> None:
         """Let the stack's own code order jobs (webspool's and the bare spooler's can), due from `at` on over `spread`
