@@ -216,6 +216,8 @@ class Database:
             self._wait_at_most(busy_seconds)
             self.connection.set_busy_handler(self._wait)
             self.connection.execute(PRAGMAS).fetchall()  # else nothing runs behind the first that tells a row
+            # keep plans as they are made: SQLite prepares joins and limits anew for each value that is bound otherwise
+            self.connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
             self.connection.set_wal_hook(self._note_log_size)
             self._known, self._data_version = Known(), list[Row]()
             self._cursor = self.connection.cursor()

@@ -64,9 +64,6 @@ SELECT job.id, job.task, job.calling, job.arguments, job.created_at, job.attempt
 FROM attempt JOIN job ON job.id = attempt.job LEFT JOIN delivery ON delivery.id = job.delivery
 WHERE attempt.id = :id AND attempt.ended_at IS NULL AND job.attempt = :id
 
--- name: is_open
-SELECT 1 FROM attempt WHERE id = :id AND ended_at IS NULL
-
 -- name: open_attempts_of
 SELECT id FROM attempt WHERE process = :process AND ended_at IS NULL
 

@@ -237,7 +237,7 @@ def _share(tx: Transaction, given: dict[str, Any]) -> int:
     among: int = given.get("among", 1)
     if among == 1:
         return wanted
-    (queued,) = tx.one("count_queued") or (1,)  # as far as it matters: SQLite prepares anew for each other LIMIT
+    (queued,) = tx.one("count_queued") or (1,)  # as far as it matters
     return min(wanted, (int(queued) - 1) // among)
 
 
@@ -286,8 +286,6 @@ def _is_patient(policy: str) -> bool:
 
 def _claimed_before(tx: Transaction, given: dict[str, Any]) -> list[Claimed]:
     """The first answer to a claim that is told again."""
-    if not tx.one("is_open", id=given["attempt"]):  # what follows is prepared by SQLite anew each time
-        return []
     row = tx.one("claimed_before", id=given["attempt"])
     if row is None:
         return []
