@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.conditions import wait_until
 from tests.fire import House
 from tests.ledger_laws import breaches
 from tests.operations import accept, act, end_of, join, orders_in, spool, start, stop, turn
@@ -214,6 +215,8 @@ def who_is_gone_gets_no_job(hand: Hand) -> None:
     hand.batch(accept("free"))
     assert outcome_of(gone) is None
     assert values_of(here)["order"] is not None
+    wait_until(lambda: hand.keeper.round() or outcome_of(gone))
+    assert values_of(gone)["order"] is None
 
 
 LAWS = [

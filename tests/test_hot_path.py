@@ -51,7 +51,7 @@ class Busy:
             client.call(join(spooler, {"free": Policy()}))
         self.inbox = QueueInbox()
         self.keeper = Keeper(house.folders, self.inbox, NoEngine(), silent, "the-instance")
-        self.keeper._next_tick = float("inf")
+        self.keeper._next_tick = self.keeper._next_bite = float("inf")  # a bite of pruning has statements of its own
         self.held: dict[str, dict[str, Any]] = {}
         self.statements: list[str] = []
         self.keeper.database.connection.exec_trace = self._note

@@ -15,7 +15,7 @@ from webspool.ledger.turns import Claimed, claim, given_out
 from webspool.records import Ending
 
 
-@dataclass
+@dataclass(eq=False)
 class Parked:
     """A claim for which there was no job yet; it is answered when there is one, or with nothing after a second."""
 
@@ -23,6 +23,11 @@ class Parked:
     wanted: dict[str, Any]
     kept: bool
     until: float
+
+    @property
+    def given_up(self) -> bool:
+        """Whether nobody waits for a job any more: the caller is gone, or its time is over."""
+        return self.request.gone or self.until < time.monotonic()
 
 
 class Parking:
@@ -49,7 +54,7 @@ class Parking:
         waiting: deque[Parked] = deque()
         some = True
         for parked in reversed(self.waiting):  # who has just run a job has it all at hand still
-            if parked.request.gone or parked.until < time.monotonic():
+            if parked.given_up:
                 yield parked.request, given_out(parked.kept, [])
             elif some and (claimed := claim(tx, parked.wanted)):
                 yield parked.request, given_out(parked.kept, claimed)
@@ -60,8 +65,7 @@ class Parking:
 
     def claims(self) -> list[dict[str, Any]]:
         """What those want who may be answered now, the next one's last: for a transaction to hand new jobs to."""
-        now = time.monotonic()
-        return [parked.wanted for parked in self.waiting if parked.until >= now and not parked.request.gone]
+        return [parked.wanted for parked in self.waiting if not parked.given_up]
 
     def answers(self, handed: list[tuple[dict[str, Any], Claimed]]) -> Iterator[tuple[Request, Answer]]:
         """Those to claims that a transaction has answered, which wait no longer."""

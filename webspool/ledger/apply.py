@@ -53,8 +53,8 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
     holder = _holder(tx, operation)
     if holder != operation.id:
         return _duplicate(tx, operation, holder)
-    status = _standing(tx, given)
-    if not _insert_delivery(tx, operation, status):
+    status, delivery = _standing(tx, given), _delivery(operation, tx.now)
+    if not _insert_delivery(tx, delivery, status, given):
         return _accepted_before(tx, operation)
     if "keep" in given:
         _learn_retention(tx, given["source"], *given["keep"])
@@ -62,18 +62,6 @@ def accept(tx: Transaction, operation: Operation) -> Answer:
     tx.happened.append((f"source:{given['source']}", "accepted", None))
     if status == "ignored":
         tx.count("deliveries.ignored")
-    delivery = _Delivery(
-        operation.id,
-        given["source"],
-        given["method"],
-        given["url"],
-        tx.now,
-        given["event_id"],
-        given["event_type"],
-        given["headers"],
-        int(given["body_file"]),
-        None if given["body_file"] else operation.body,
-    )
     jobs = [_insert_job(tx, job, "delivery", delivery) for job in given["jobs"]]
     return Answer({"status": status, "delivery": operation.id, "jobs": jobs})
 
@@ -96,22 +84,38 @@ def _standing(tx: Transaction, given: dict[str, Any]) -> str:
     return "held" if paused and paused & {"all", f"source:{given['source']}"} else "accepted"
 
 
-def _insert_delivery(tx: Transaction, operation: Operation, status: str) -> int:
+def _delivery(operation: Operation, now: float) -> _Delivery:
     given = operation.arguments
-    return tx.write(
-        "insert_delivery",
+    return _Delivery(
         operation.id,
         given["source"],
         given["method"],
         given["url"],
-        given["headers"],
-        given["remote"],
+        now,
         given["event_id"],
         given["event_type"],
-        tx.now,
-        status,
-        None if given["body_file"] else operation.body,
+        given["headers"],
         int(given["body_file"]),
+        None if given["body_file"] else operation.body,
+    )
+
+
+def _insert_delivery(tx: Transaction, delivery: _Delivery, status: str, given: dict[str, Any]) -> int:
+    id, source, method, url, received_at, event_id, event_type, headers, body_file, body = delivery
+    return tx.write(
+        "insert_delivery",
+        id,
+        source,
+        method,
+        url,
+        headers,
+        given["remote"],
+        event_id,
+        event_type,
+        received_at,
+        status,
+        body,
+        body_file,
         given["body_size"],
         given["body_sha256"],
         given.get("parent"),
