@@ -20,6 +20,7 @@ from webspool.ledger.database import Database, migrations
 
 DAY = 86400.0
 PAST_DAYS = 28.0
+KEYS_DAYS = 30.0
 RARE = 100
 """How many of the finished jobs, the oldest, are of a source, a type and a task that have sent nothing since."""
 
@@ -162,6 +163,7 @@ class Filling:
             "event_id": _event_id(number),
             "delivery": self._id("d", number),
             "first_at": self._at(number),
+            "until": self._at(number) + KEYS_DAYS * DAY,
         }
 
 

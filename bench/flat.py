@@ -81,9 +81,19 @@ def settle(ledger: Path) -> None:
 
 
 def pruning(ledger: Path) -> Found:
-    """How long each bite of the pruner holds the writer, from BEGIN to the end of COMMIT, in milliseconds."""
+    """How long each bite of the pruner holds the writer, from BEGIN to the end of COMMIT, in milliseconds: where half
+    of the rows are old, and where event keys are looked through, of which none is.
+    """
     database = Database(ledger)
-    pruner = Pruner(Retention(days=PRUNED_DAYS, dead_days=PRUNED_DAYS), ledger.parent / "bodies")
+    bodies = ledger.parent / "bodies"
+    rows = bites(database, Pruner(Retention(days=PRUNED_DAYS, dead_days=PRUNED_DAYS), bodies))
+    keys = bites(database, Pruner(Retention(), bodies))
+    database.close()
+    return {"rows": rows, "keys": keys}
+
+
+def bites(database: Database, pruner: Pruner) -> Found:
+    """Of one round, as many as there are."""
     held, gone = [], 0
     for _ in range(BITES):
         began = time.perf_counter()
@@ -93,7 +103,6 @@ def pruning(ledger: Path) -> Found:
         gone += bitten.jobs + bitten.deliveries
         if pruner.rests:
             break
-    database.close()
     return {"bites": len(held), "gone": gone, **spread_of(held)}
 
 

@@ -131,7 +131,9 @@ def test_a_filled_ledger_is_one_and_answers_every_question_of_the_bench(tmp_path
         question()
     assert sum(map(len, reading.deliveries(config, Filters(source="rare")))) > 0
     bitten = pruning(ledger)
-    assert 0 < bitten["gone"] < 2 * 606
+    assert 0 < bitten["rows"]["gone"] < 2 * 606
+    assert bitten["keys"]["bites"] > 1
+    assert bitten["keys"]["gone"] == 0
 
 
 def test_a_gap_lies_between_two_runs_of_one_process() -> None:

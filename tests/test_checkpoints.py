@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
 from tests.conditions import wait_until
@@ -33,4 +37,66 @@ def test_a_log_that_is_always_written_to_begins_anew(tmp_path: Path, monkeypatch
     wait_until(write)
     assert max(sizes) >= 40
     checkpointer.close()
+    database.close()
+
+
+class Watched(apsw.VFSFile):
+    """A database file that tells who flushes it, and lets something be done when it is first written to."""
+
+    def __init__(self, files: WatchedFiles, name: Any, flags: list[int]) -> None:
+        super().__init__(files.usual, name, flags)
+        self.flushed, self.writing = files.flushed, files.writing
+
+    def xWrite(self, data: bytes, offset: int) -> None:
+        super().xWrite(data, offset)
+        while self.writing:
+            self.writing.pop()()
+
+    def xSync(self, flags: int) -> None:
+        super().xSync(flags)
+        self.flushed.append(threading.current_thread().name)
+
+
+class WatchedFiles(apsw.VFS):
+    """The usual files, but for the database's own."""
+
+    def __init__(self) -> None:
+        self.usual = apsw.vfs_names()[0]
+        super().__init__("watched", self.usual, makedefault=True)
+        self.flushed: list[str] = []
+        self.writing: list[Callable[[], None]] = []
+
+    def xOpen(self, name: Any, flags: list[int]) -> Any:
+        if flags[0] & apsw.SQLITE_OPEN_MAIN_DB:
+            return Watched(self, name, flags)
+        return super().xOpen(name, flags)
+
+
+@pytest.fixture
+def files() -> Iterator[WatchedFiles]:
+    """Those of every connection that is opened meanwhile."""
+    made = WatchedFiles()
+    yield made
+    made.unregister()
+
+
+def test_the_writer_does_not_wait_for_what_was_copied_beside_it_to_be_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: WatchedFiles
+) -> None:
+    """Also when something is committed during the copying, after which SQLite flushes nothing."""
+    monkeypatch.setattr(checkpoints, "LOG_PAGES", 1)
+    database = Database(tmp_path / "ledger.db")
+    checkpointer = Checkpointer(tmp_path / "ledger.db", silent)
+
+    def write(name: str) -> None:
+        with database.transaction(flush=False) as tx:
+            tx.run("insert_pause", name=name, now=1.0, actor="test")
+
+    write("task:before")
+    files.flushed.clear()
+    files.writing.append(lambda: write("task:during"))
+    checkpointer.look(database)
+    checkpointer.close()
+    assert files.writing == []
+    assert files.flushed == ["webspool checkpoint"]
     database.close()

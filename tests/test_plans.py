@@ -105,6 +105,14 @@ def test_no_statement_of_the_writer_reads_all_that_ever_was(ledger: apsw.Connect
     assert name in SORTED or not any("TEMP B-TREE" in line for line in plan), "it sorts what it finds"
 
 
+@pytest.mark.parametrize("name", ["event_key_far_behind", "delete_old_event_keys"])
+def test_a_bite_of_event_keys_begins_where_the_last_one_ended(ledger: apsw.Connection, name: str) -> None:
+    """Found by both columns: by the source alone, each bite would read all that those before it have read."""
+    sql = STATEMENTS[name]
+    plan = plan_of(ledger, sql, dict.fromkeys(re.findall(r":(\w+)", sql)))
+    assert all("(source,event_id)>(?,?)" in line for line in plan), plan
+
+
 @pytest.fixture
 def asked(house: Furnished, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], list[tuple[str, Any]]]:
     """Which statements a reader runs, when nothing that is asked for is among the newest."""

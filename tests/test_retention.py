@@ -9,6 +9,7 @@ import pytest
 
 from tests.operations import accept, act, refuse
 from tests.plain_ledger import DISCARDED, Ledger, replay
+from webspool.keep import prune
 from webspool.keep.prune import DAY, Gone, Pruner, Retention
 from webspool.ledger.refusals import Refusals
 
@@ -99,6 +100,25 @@ def test_a_source_that_says_no_more_goes_back_to_the_usual(ledger: Ledger) -> No
     finished(ledger, "short", [None, None])
     assert after(ledger, 8) == {"short": b"x"}
     assert ledger.seen().delivery[0]["body"] == b"x"
+
+
+def test_event_keys_go_when_their_time_is_over_wherever_they_lie(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some keys a bite, of all sources; with the key goes that its event was seen, the delivery has its own days."""
+    monkeypatch.setattr(prune, "KEYS_IN_A_BITE", 3)
+    for source in ("a", "b", "c"):
+        for number in range(4):
+            ledger.accept("free", source=source, event_id=f"lasting-{number}", event_id_seconds=9 * DAY)
+            ledger.accept("free", source=source, event_id=f"short-{number}", event_id_seconds=DAY)
+    ledger.now += 2 * DAY
+    pruned(ledger)
+    left = [(row["source"], row["event_id"]) for row in ledger.seen().event_key]
+    assert left == [(source, f"lasting-{number}") for source in ("a", "b", "c") for number in range(4)]
+    ledger.now += 8 * DAY
+    pruned(ledger)
+    assert ledger.seen().event_key == []
+    assert len(ledger.seen().delivery) == 24
 
 
 def test_refusals_are_counted_by_source_and_cause(ledger: Ledger) -> None:

@@ -18,6 +18,10 @@ ROWS_IN_A_BITE = 100
 REST_SECONDS = 60.0
 SWEEP_SECONDS = 3600.0
 ROWS_AT_ONCE = 50
+KEYS_IN_A_BITE = 500
+"""Event keys are by far the most rows, and most of them stay: SQLite looks through them by itself."""
+BEHIND_ALL: Row = (b"", b"")
+"""To SQLite a blob comes after any text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,7 @@ class Pruner:
 
     def __init__(self, retention: Retention, bodies: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.retention, self.bodies, self._clock = retention, bodies, clock
-        self._steps: Iterator[None] | None = None
+        self._steps: Iterator[int] | None = None
         self._rest_until = 0.0
         self._next_sweep = 0.0
         self._gone = Gone()
@@ -69,8 +73,10 @@ class Pruner:
             return self._gone
         self._tx = tx
         self._steps = self._steps or self._round()
-        for number, _ in enumerate(self._steps, 1):
-            if number >= ROWS_IN_A_BITE or self._clock() - now >= BITE_SECONDS:
+        looked_at = 0
+        for rows in self._steps:
+            looked_at += rows
+            if looked_at >= ROWS_IN_A_BITE or self._clock() - now >= BITE_SECONDS:
                 return self._gone
         self._steps = None
         self._rest_until = now + REST_SECONDS
@@ -90,8 +96,8 @@ class Pruner:
         assert self._tx is not None
         return self._tx
 
-    def _round(self) -> Iterator[None]:
-        """One way through everything; each step is a row looked at."""
+    def _round(self) -> Iterator[int]:
+        """One way through everything; each step tells how many rows were looked at."""
         self._kept_days = self._learn()
         yield from self._jobs()
         yield from self._deliveries()
@@ -104,13 +110,13 @@ class Pruner:
         copies_before = self.tx.now - self.retention.copies_days * DAY
         self.tx.run("delete_old_redeliveries", before=copies_before, most=ROWS_IN_A_BITE)
         self.tx.run("delete_old_processes", before=self.tx.now - DAY)
-        yield
+        yield 1
         if self._clock() >= self._next_sweep:
             self._next_sweep = self._clock() + SWEEP_SECONDS
             yield from self._event_keys()
             yield from self._orphaned_bodies()
 
-    def _jobs(self) -> Iterator[None]:
+    def _jobs(self) -> Iterator[int]:
         after = 0
         while rows := self.tx.all("oldest_jobs", after=after, most=ROWS_AT_ONCE):
             for row in rows:
@@ -119,7 +125,7 @@ class Pruner:
                     return
                 if row[2] in FINISHED:
                     self._delete_job(row[1], row[2], self._kept(row[2], row[4]))
-                yield
+                yield 1
 
     def _learn(self) -> dict[str, float]:
         """What sources say themselves; a source's days hold for its dead jobs too."""
@@ -140,7 +146,7 @@ class Pruner:
         self.tx.run("delete_attempts", job=job)
         self.tx.count(f"jobs.{state}", -1)
 
-    def _deliveries(self) -> Iterator[None]:
+    def _deliveries(self) -> Iterator[int]:
         after = 0
         while rows := self.tx.all("oldest_deliveries", after=after, most=ROWS_AT_ONCE):
             for row in rows:
@@ -149,25 +155,25 @@ class Pruner:
                     return
                 if row[2] <= self.tx.now - self._kept(State.SUCCEEDED, row[4]):
                     self._delete_delivery(row)
-                yield
+                yield 1
 
-    def _of_source(self, source: str, days: float) -> Iterator[None]:
+    def _of_source(self, source: str, days: float) -> Iterator[int]:
         """What a source keeps for a shorter time than the instance."""
         for row in self._oldest_of(source, days):
             for job, _, state in self.tx.all("jobs_of_delivery", delivery=row[1]):
                 if state in FINISHED:
                     self._delete_job(job, state, days * DAY)
             self._delete_delivery(row)
-            yield
+            yield 1
 
-    def _bodies_of(self, source: str, days: float) -> Iterator[None]:
+    def _bodies_of(self, source: str, days: float) -> Iterator[int]:
         """Bodies that have served their time; one whose job may still run stays."""
         for row in self._oldest_of(source, days):
             if row[5] and all(state in FINISHED for *_, state in self.tx.all("jobs_of_delivery", delivery=row[1])):
                 self.tx.run("drop_body", id=row[1])
                 if row[3]:
                     self._gone.bodies.append(row[1])
-            yield
+            yield 1
 
     def _oldest_of(self, source: str, days: float) -> Iterator[Row]:
         """The source's deliveries that are older than that, of each type the oldest first, as their index has them."""
@@ -196,22 +202,22 @@ class Pruner:
         if body_file:
             self._gone.bodies.append(delivery)
 
-    def _event_keys(self) -> Iterator[None]:
-        last = {"source": "", "event_id": ""}
-        while rows := self.tx.all("event_keys_after", **last, most=ROWS_AT_ONCE):
-            for source, event_id, until in rows:
-                last = {"source": source, "event_id": event_id}
-                if until <= self.tx.now:
-                    self.tx.run("delete_event_key", **last)
-                yield
+    def _event_keys(self) -> Iterator[int]:
+        after: Row = ("", "")
+        while after != BEHIND_ALL:
+            behind = {"source": after[0], "event_id": after[1]}
+            after = self.tx.one("event_key_far_behind", **behind, keys=KEYS_IN_A_BITE) or BEHIND_ALL
+            upto = {"last_source": after[0], "last_event_id": after[1]}
+            self.tx.run("delete_old_event_keys", **behind, **upto, now=self.tx.now)
+            yield ROWS_IN_A_BITE
 
-    def _orphaned_bodies(self) -> Iterator[None]:
+    def _orphaned_bodies(self) -> Iterator[int]:
         """Files whose delivery was never accepted: their worker ended between the file and the ledger."""
         with suppress(OSError):
             for path in self.bodies.iterdir():
                 if path.stat().st_mtime < self.tx.now - DAY and not self.tx.one("delivery_status", id=path.name):
                     self._gone.bodies.append(path.name)
-                yield
+                yield 1
 
 
 def remove_bodies(folder: Path, deliveries: list[str]) -> None:

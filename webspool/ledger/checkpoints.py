@@ -14,13 +14,15 @@ from webspool.telemetry import Say
 LOG_PAGES = 4000
 BUSY_MILLISECONDS = 1000
 SECONDS_BETWEEN = 0.2
+PASSES = 3
+"""SQLite flushes the database file after a pass only if nothing was committed meanwhile: seldom after the first."""
 
 
 class Checkpointer:
     """A thread with a connection of its own that copies the log; SQLite lets the writer go on meanwhile.
 
-    What was committed during the copying is left to a second, short pass of the writer's, after which the log begins
-    anew; without it a log that is always written to would grow for ever.
+    What was committed during its last pass is left to a short one of the writer's, after which the log begins anew;
+    without it a log that is always written to would grow for ever.
     """
 
     def __init__(self, path: Path, say: Say) -> None:
@@ -50,7 +52,8 @@ class Checkpointer:
             self._say("checkpoint_failed", why=explained(fault))
             return
         connection.set_busy_timeout(BUSY_MILLISECONDS)
-        self._pass(connection)
+        for _ in range(PASSES):
+            self._pass(connection)
         connection.close()
 
     def _pass(self, connection: apsw.Connection) -> None:

@@ -323,12 +323,13 @@ FROM delivery WHERE seq > :after ORDER BY seq LIMIT :most
 -- name: drop_body
 UPDATE delivery SET body = NULL, body_file = 0 WHERE id = :id
 
--- name: event_keys_after
-SELECT source, event_id, until FROM event_key
-WHERE source > :source OR (source = :source AND event_id > :event_id) ORDER BY source, event_id LIMIT :most
+-- name: event_key_far_behind
+SELECT source, event_id FROM event_key WHERE (source, event_id) > (:source, :event_id)
+ORDER BY source, event_id LIMIT 1 OFFSET :keys
 
--- name: delete_event_key
-DELETE FROM event_key WHERE source = :source AND event_id = :event_id
+-- name: delete_old_event_keys
+DELETE FROM event_key WHERE (source, event_id) > (:source, :event_id)
+AND (source, event_id) <= (:last_source, :last_event_id) AND until <= :now
 
 -- name: delete_old_refusals
 DELETE FROM refusal WHERE seq IN (SELECT seq FROM refusal WHERE at < :before ORDER BY seq LIMIT :most)
