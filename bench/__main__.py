@@ -19,6 +19,7 @@ from bench.alone import alone
 from bench.compare import compare
 from bench.flat import flat
 from bench.peers import PEERS, USUAL
+from bench.slower_disk import NoCompiler
 from bench.tables import printed
 
 MEASURES = ("compare", "flat", *ALONE, "report")
@@ -40,6 +41,9 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--rounds", type=int, default=3, help="how often each is measured, in turn")
     options.add_argument("--only", help=f"stacks by name, separated by commas: {', '.join(PEERS)}")
     options.add_argument("--all", action="store_true", help="every stack (./run bench --all installs them)")
+    options.add_argument(
+        "--flush-ms", type=float, default=0.0, help="compare: a disk whose flushes take so long at least"
+    )
     options.add_argument("--count", type=int, default=50_000, help="how many webhooks a burst has")
     options.add_argument("--json", help="write what was measured into this file too")
     return options
@@ -55,7 +59,10 @@ def _measured(given: argparse.Namespace) -> dict[str, Any]:
         names = given.only.split(",")
         if unknown := set(names) - set(PEERS):
             sys.exit(f"--only: no stack is called {', '.join(sorted(unknown))}; there are {', '.join(PEERS)}")
-    return compare(names, given.rounds, given.seconds)
+    try:
+        return compare(names, given.rounds, given.seconds, given.flush_ms)
+    except NoCompiler as fault:
+        sys.exit(str(fault))
 
 
 def _joined(files: list[Path]) -> dict[str, Any]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench import slower_disk
 from bench.load import Paced, flood, has_wrk, paced
 from bench.noise import listen, machine
 from bench.peers import PEERS
@@ -28,19 +29,24 @@ def folder() -> Iterator[Path]:
         yield Path(made)
 
 
-def compare(names: Sequence[str], rounds: int, seconds: float) -> Found:
-    """Everything measured, as it is kept in a file: the machine, its noise, and the figures of each round."""
+def compare(names: Sequence[str], rounds: int, seconds: float, flush_ms: float = 0.0) -> Found:
+    """Everything measured, as it is kept in a file: the machine, its noise, and the figures of each round.
+
+    With `flush_ms` no flush of a stack's takes less than so many milliseconds. Raises slower_disk.NoCompiler.
+    """
     present = [name for name in names if not _skipped(name)]
     if not has_wrk():
         print("wrk is not installed (Debian: wrk): accepted and done a second are left out", flush=True)
     with folder() as place:
         found: Found = {"what": "compare", "machine": machine(place), "seconds": seconds, "noise": [], "rounds": []}
+        disk = slower_disk.environ(place, flush_ms) if flush_ms else {}
+        found["machine"]["flush_ms"] = flush_ms
         for number in range(rounds):
             for name in present:
                 found["noise"].append(listen())
                 say(f"round {number + 1} of {rounds}: {PEERS[name].title}")
                 try:
-                    found["rounds"].append({"stack": name, "round": number} | measured(name, place, seconds))
+                    found["rounds"].append({"stack": name, "round": number} | measured(name, place, seconds, disk))
                 except (RuntimeError, OSError) as fault:  # TimeoutError is an OSError
                     print(f"{PEERS[name].title} is left out of round {number + 1}: {fault}", flush=True)
         found["noise"].append(listen())
@@ -60,14 +66,14 @@ def say(text: str) -> None:
     print(f"  {text}", file=sys.stderr, flush=True)
 
 
-def measured(name: str, place: Path, seconds: float) -> Found:
+def measured(name: str, place: Path, seconds: float, environ: Mapping[str, str]) -> Found:
     """One round of one stack. A stack that is far behind after the flood is begun anew before the paced webhooks."""
-    stack = begun(name, place)
+    stack = begun(name, place, **environ)
     try:
         found = flooded(stack, seconds) if has_wrk() else {"behind": False}
         if found["behind"]:
             end(stack)
-            stack = begun(name, place)
+            stack = begun(name, place, **environ)
         return found | steady(stack, seconds) | {"memory_mib": stack.memory_bytes() / 2**20}
     finally:
         end(stack)

@@ -84,6 +84,8 @@ def head(machine: Found, noise: Noise) -> list[str]:
         f"noise: {noise.spread:.2f} x the median in one of twenty pieces of work, others {noise.others:.2f} of a core, "
         f"stolen {noise.stolen:.1%}",
     ]
+    if machine.get("flush_ms"):
+        told.append(f"EACH FLUSH OF A STACK WAS MADE TO TAKE {machine['flush_ms']:g} ms AT LEAST")
     if noise.faults:
         told.insert(0, f"THIS MACHINE WAS NOT STILL, the figures are worth little: {'; '.join(noise.faults)}.")
     return told

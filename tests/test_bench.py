@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import bench.__main__
 from bench import compare as comparing
+from bench import slower_disk
 from bench.alone import gaps
 from bench.filled import Filling, Size
 from bench.flat import pruning
@@ -134,6 +140,41 @@ def test_a_filled_ledger_is_one_and_answers_every_question_of_the_bench(tmp_path
     assert 0 < bitten["rows"]["gone"] < 2 * 606
     assert bitten["keys"]["bites"] > 1
     assert bitten["keys"]["gone"] == 0
+
+
+FLUSHING = """
+import os, sys, tempfile, time
+with tempfile.TemporaryFile() as file:
+    for flush in (os.fsync, os.fdatasync):
+        began = time.monotonic()
+        flush(file.fileno())
+        print(time.monotonic() - began)
+    try:
+        os.fsync(9999)
+    except OSError as fault:
+        print(fault.errno)
+"""
+
+
+def test_a_slower_disk_takes_its_time_for_each_flush_and_fails_as_the_true_one(tmp_path: Path) -> None:
+    """At least so long: never less, whatever the true disk does."""
+    if shutil.which("cc") is None:
+        assert not os.environ.get("CI"), "CI has to install a C compiler"
+        pytest.skip("there is no C compiler")
+    environ = os.environ | slower_disk.environ(tmp_path, 20.0)
+    said = subprocess.run([sys.executable, "-c", FLUSHING], env=environ, capture_output=True, text=True, check=True)
+    fsync, fdatasync, fault = said.stdout.split()
+    assert min(float(fsync), float(fdatasync)) >= 0.02
+    assert int(fault) == errno.EBADF
+
+
+def test_a_slower_disk_without_a_compiler_is_told(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """What is missing, before anything is measured."""
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(sys, "argv", ["bench", "--only", "webspool", "--flush-ms", "1"])
+    with pytest.raises(SystemExit, match="C compiler"):
+        bench.__main__.main()
+    assert capsys.readouterr().out == ""
 
 
 def test_a_gap_lies_between_two_runs_of_one_process() -> None:
