@@ -13,6 +13,7 @@ from typing import Protocol
 
 from webspool.errors import LedgerUnavailable
 from webspool.keep.clocks import Clocks
+from webspool.keep.flushing import Flusher
 from webspool.keep.parking import Parking
 from webspool.keep.prune import Gone, Pruner, Retention
 from webspool.keep.removing import Remover
@@ -40,9 +41,11 @@ BITE_EVERY_SECONDS = 0.1
 DUE_AT_ONCE = 200
 SHORTEST_WAIT = 0.0005
 AFTER_A_JUMP_SECONDS = 3600.0
+QUICK_FLUSH_SECONDS = 0.001
 _QUEUEING = ("accept", "spool", "turn")
 """Verbs that bring a waiting claim a job in one way only: it becomes queued, and is counted."""
 
+Answered = tuple[Request, Answer]
 Applying = Callable[[Transaction, Operation], Answer]
 
 
@@ -91,6 +94,10 @@ class Keeper:
         self.remover = Remover(folders.bodies)
         self.rescuer = Rescuer(instance, inbox, self.transact, say, folders.bodies.with_name("begun"))
         self.parking = Parking()
+        self.flusher = Flusher(self.database, inbox, self._flushed)
+        self._promised: list[Answered] = []  # answered when the flush that is under way is over
+        self._owed: list[Answered] = []  # committed since that began: answered after the next
+        self._held: list[Request] = []  # to be committed when it is over
         self.broken: str | None = None
         self.chores: list[Callable[[], None]] = []
         self._next_tick = 0.0
@@ -107,6 +114,9 @@ class Keeper:
         self.rescuer.look_back()
         while self.broken is None and not until():
             self.round()
+        self.flusher.close()
+        if self._held:
+            self._commit(self._held)
         unheard()
         self.parking.send_away()
         self.remover.close()
@@ -145,7 +155,17 @@ class Keeper:
         if requests and hasattr(os, "sched_yield"):
             os.sched_yield()
             requests += self.inbox.collect(0.0)
-        return requests
+        return self._due_now(requests)
+
+    def _due_now(self, requests: list[Request]) -> list[Request]:
+        """While a flush is under way, what needs one of its own would not be answered sooner if it were committed at
+        once: it becomes one batch when that is over. Unless somebody waits for the jobs that it may bring.
+        """
+        if self.flusher.busy and not self.parking:
+            self._held += [request for request in requests if request.awaited and request.operation.durable]
+            return [request for request in requests if not (request.awaited and request.operation.durable)]
+        held, self._held = self._held, []
+        return held + requests
 
     def _patience(self) -> float:
         now = time.monotonic()
@@ -167,7 +187,7 @@ class Keeper:
 
         Jobs are given out before it: a power cut may repeat a job anyway, and so may a sender who was not answered.
         """
-        answers: list[tuple[Request, Answer]] = []
+        answers: list[Answered] = []
         self._write_output(requests)  # first: who reads that a job has ended finds all that it printed
         try:
             self._do_all(requests, answers)
@@ -179,14 +199,44 @@ class Keeper:
         for request, answer in sorted(at_once, key=_orders_first):
             request.answer(answer)
         if durable:
+            self.tallies.add("keeper:", "operations", len(requests))
+            self._answer_flushed(durable)
+        self._follow_all(at_once)
+
+    def _answer_flushed(self, durable: list[Answered]) -> None:
+        """These are answered as soon as they are on disk: at once if that goes quickly, else when it is over."""
+        if self.flusher.busy:
+            self._owed += durable
+        elif self.database.flush_seconds > QUICK_FLUSH_SECONDS and self.flusher.begin():
+            self._promised = durable
+        else:
             try:
                 self._flush()
             except LedgerUnavailable as fault:
                 self._give_up([request for request, _ in durable], str(fault.why))
                 return
-            for request, answer in durable:
-                request.answer(answer)
-            self.tallies.add("keeper:", "operations", len(requests))
+            self._answer(durable)
+
+    def _answer(self, durable: list[Answered]) -> None:
+        for request, answer in durable:
+            request.answer(answer)
+        self._follow_all(durable)
+
+    def _flushed(self, fault: LedgerUnavailable | None) -> None:
+        """A flush beside us is over."""
+        promised, owed = self._promised, self._owed
+        self._promised, self._owed = [], []
+        if fault is not None:
+            held, self._held = self._held, []
+            self._note_broken(fault)
+            self._give_up([*(request for request, _ in (*promised, *owed)), *held], str(fault.why))
+            return
+        self.tallies.take([("keeper:", "flush", self.database.flush_seconds)])
+        if owed:
+            self._answer_flushed(owed)
+        self._answer(promised)
+
+    def _follow_all(self, answers: list[Answered]) -> None:
         self.rescuer.meet([request for request, _ in answers])
         for request, answer in answers:
             self._follow(request.operation, answer)
@@ -203,7 +253,7 @@ class Keeper:
                 for attempt, process in answer.values["attempts"]:
                     self.inbox.push(process, {"cut": attempt})
 
-    def _do_all(self, requests: list[Request], answers: list[tuple[Request, Answer]]) -> None:
+    def _do_all(self, requests: list[Request], answers: list[Answered]) -> None:
         """A batch in which all goes well needs no savepoints. One that fails is done again, with one for each part."""
         waited = self.parking.waiting.copy()
         try:
@@ -213,9 +263,7 @@ class Keeper:
             self.parking.waiting = waited
             self.transact(partial(self._batch, requests, answers, _apply_apart))
 
-    def _batch(
-        self, requests: list[Request], answers: list[tuple[Request, Answer]], do: Applying, tx: Transaction
-    ) -> None:
+    def _batch(self, requests: list[Request], answers: list[Answered], do: Applying, tx: Transaction) -> None:
         if self.parking and do is apply:  # what is undone alone would have to be taken back from who was handed it
             tx.waiting = self.parking.claims()
         for request in requests:
@@ -333,7 +381,7 @@ class Keeper:
 
     def _release(self) -> None:
         """Scheduled jobs whose time has come are queued, and given out, in one transaction."""
-        answers: list[tuple[Request, Answer]] = []
+        answers: list[Answered] = []
 
         def due(tx: Transaction) -> None:
             release_due(tx, most=DUE_AT_ONCE)
@@ -350,7 +398,7 @@ class Keeper:
         self.engine.wake(self.rescuer.present())
         for chore in self.chores:
             chore()
-        answers: list[tuple[Request, Answer]] = []
+        answers: list[Answered] = []
         unknown: set[str] = set()
         troubles: list[Told] = []
 
@@ -393,7 +441,7 @@ class Keeper:
         if gone.attempts:
             self.outputs.forget(gone.attempts)
 
-    def _transact_and_answer(self, work: Callable[[Transaction], None], answers: list[tuple[Request, Answer]]) -> bool:
+    def _transact_and_answer(self, work: Callable[[Transaction], None], answers: list[Answered]) -> bool:
         try:
             self.transact(work)
         except LedgerUnavailable as fault:
