@@ -24,19 +24,19 @@ from typing import Any
 class Step:
     """`place` is module:function. The process dies `when` it is about to call it, or when it has returned.
 
-    `within`: only when this function called it. `where`: only with such arguments. `provoked`: the process to be killed
-    so that the step is reached at all; "start" and "file" stand for a new instance and a bare spooler's file.
+    `within`: only when one of these functions called it. `where`: only with such arguments. `provoked`: the process to
+    be killed so that the step is reached at all; "start" and "file" stand for a new instance and a bare spooler's file.
     """
 
     name: str
     place: str
     when: str
-    within: str | None = None
+    within: tuple[str, ...] = ()
     where: Callable[..., bool] = lambda *_, **__: True
     provoked: str | None = None
 
     def is_reached(self, caller: str, *given: Any, **named: Any) -> bool:
-        return (self.within is None or self.within == caller) and self.where(*given, **named)
+        return (not self.within or caller in self.within) and self.where(*given, **named)
 
 
 def _verb(name: str) -> Callable[..., bool]:
@@ -59,11 +59,14 @@ def _direct(wanted: bool) -> Callable[..., bool]:
 
 
 ANSWER = "webspool.ledger.sockets:SocketRequest.answer"
+FLUSH = "webspool.ledger.database:Database.flush"
+THE_KEEPERS = ("_flush", "_work")
+"""Its own, and its thread's for when it takes its time; who writes directly flushes too."""
 
 STEPS = (
     # the worker
     Step("verified, before the ledger is asked", "webspool.receive:Receiver._accept", "before"),
-    Step("a large body written, its folder not flushed", "webspool.body_files:flush_folder", "before", "write_body"),
+    Step("a large body written, its folder not flushed", "webspool.body_files:flush_folder", "before", ("write_body",)),
     Step("a large body durable, its delivery not", "webspool.receive:write_body", "after"),
     Step("stored, before the HTTP answer", "webspool.receive:Receiver._store", "after"),
     # the keeper
@@ -75,15 +78,15 @@ STEPS = (
     ),
     Step("committed, before any answer", "webspool.keep.keeper:Keeper._do_all", "after", where=_accepts),
     Step("a job's order, before its spooler hears of it", ANSWER, "before", where=_gives_a_job),
-    Step("a job given out, its webhook not flushed", "webspool.keep.keeper:Keeper._flush", "before"),
-    Step("flushed, before the worker hears of it", "webspool.keep.keeper:Keeper._flush", "after"),
+    Step("a job given out, its webhook not flushed", FLUSH, "before", THE_KEEPERS),
+    Step("flushed, before the worker hears of it", FLUSH, "after", THE_KEEPERS),
     Step("the worker's answer, before it is written", ANSWER, "before", where=_verb("accept")),
     Step("what is due is queued, before the commit", "webspool.keep.keeper:release_due", "after"),
     Step(
         "a dead spooler's runner killed, its jobs not ended",
         "webspool.keep.rescue:kill_session",
         "after",
-        "rescue",
+        ("rescue",),
         provoked="spooler",
     ),
     Step(
@@ -97,7 +100,7 @@ STEPS = (
         "a bare spooler's file is a job, and a file still",
         "webspool.keep.keeper:Keeper.transact",
         "after",
-        "_make_job",
+        ("_make_job",),
         provoked="file",
     ),
     Step("a new instance entered, before the commit", "webspool.ledger.serving:apply", "after", provoked="master"),
