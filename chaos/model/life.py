@@ -73,11 +73,13 @@ class Life:
         elif state.keeper == "stopped":
             yield "the keeper is resumed", state._replace(keeper="up")
             yield "the hung keeper is ended", _without_keeper(state)
-        elif state.unflushed:
-            yield "the keeper flushes", state._replace(flushed=state.now, unflushed=False)
+        elif state.flushing is not None:
+            yield "the keeper's flush is over", self._flushed(state)
             for operation, late in state.inbox:
                 if operation.who == "spooler" and not late:
-                    yield f"the keeper does before the flush: {_told(operation)}", self._beside(state, operation)
+                    yield f"the keeper does beside the flush: {_told(operation)}", self._beside(state, operation)
+                elif operation.who == "worker" and not late and state.behind is None:
+                    yield f"the keeper commits beside the flush: {_told(operation)}", self._behind(state, operation)
         elif state.owed is not None:
             operation, answer = state.owed
             yield f"the keeper answers {_told(operation)}", self._hear(state._replace(owed=None), operation, answer)
@@ -97,8 +99,8 @@ class Life:
 
     def _commit(self, state: State, operation: Operation) -> State:
         now, answer = self.apply(state.now, operation)
-        unflushed = operation.who == "worker" and self.rules.accepts_are_flushed
-        done = state._replace(now=now, unflushed=unflushed, transaction=None)
+        flushes = operation.who == "worker" and self.rules.accepts_are_flushed
+        done = state._replace(now=now, flushing=now if flushes else None, transaction=None)
         return _owing(done, operation, answer) if self.rules.commit_before_answer else done
 
     def _beside(self, state: State, operation: Operation) -> State:
@@ -106,6 +108,21 @@ class Life:
         now, answer = self.apply(state.now, operation)
         done = state._replace(now=now, inbox=state.inbox - {(operation, False)})
         return self._hear(done, operation, answer)
+
+    def _behind(self, state: State, operation: Operation) -> State:
+        """An accept that comes during a flush is owed until another, which begins when that is over."""
+        now, answer = self.apply(state.now, operation)
+        waits = _waits(state, operation)
+        done = state._replace(now=now, inbox=state.inbox - {(operation, False)})
+        return done._replace(behind=(operation, answer) if waits else None)
+
+    def _flushed(self, state: State) -> State:
+        assert state.flushing is not None
+        done = state._replace(flushed=state.flushing, flushing=None)
+        if state.behind is None:
+            return done
+        again = done._replace(flushing=state.now, owed=state.behind, behind=None)
+        return again if state.owed is None else self._hear(again, *state.owed)
 
     def _rescued(self, disk: Disk) -> Disk:
         job = "dead" if disk.charged >= self.most else "queued"
@@ -135,7 +152,7 @@ class Life:
             else:
                 now, _ = self.apply(state.now, operation)
                 flushes = self.rules.accepts_are_flushed and (now != state.now or self.rules.what_was_there_is_flushed)
-                stored = state._replace(now=now, flushed=now if flushes else state.flushed)
+                stored = _on_disk(state._replace(now=now)) if flushes else state._replace(now=now)
                 yield f"worker {number} stores directly", _worker(stored, number, "stored")
         elif phase == "stored":
             yield f"worker {number} answers 202", _worker(state, number, "acked")
@@ -180,7 +197,7 @@ class Life:
             yield f"spooler {number} finds the ledger locked", _spooler(state, number, waits)
             return
         now, answer = self.apply(state.now, spooler.operation)
-        done = state._replace(now=now, flushed=now)
+        done = _on_disk(state._replace(now=now))
         yield f"spooler {number} does it directly", self._told(done, spooler.operation, answer)
 
     def _told(self, state: State, operation: Operation, answer: bool) -> State:
@@ -286,7 +303,12 @@ def _owing(state: State, operation: Operation, answer: bool) -> State:
 
 
 def _is_owed(state: State, operation: Operation) -> bool:
-    return state.owed is not None and state.owed[0] == operation
+    return any(each is not None and each[0] == operation for each in (state.owed, state.behind))
+
+
+def _on_disk(state: State) -> State:
+    """Who writes directly flushes all that is in the log, more than the keeper's flush that is under way."""
+    return state._replace(flushed=state.now, flushing=state.flushing and state.now)
 
 
 def _without_keeper(state: State) -> State:
@@ -295,7 +317,8 @@ def _without_keeper(state: State) -> State:
         keeper="dead",
         transaction=None,
         owed=None,
-        unflushed=False,
+        behind=None,
+        flushing=None,
         inbox=frozenset(),
         workers=tuple("direct" if phase == "asked" else phase for phase in state.workers),
         spoolers=tuple(each._replace(phase="direct") if each.phase == "asked" else each for each in state.spoolers),
@@ -313,6 +336,7 @@ def _without_spooler(state: State, number: int) -> State:
     return dead._replace(
         now=_orphaned(dead.now, number),
         flushed=_orphaned(dead.flushed, number),
+        flushing=dead.flushing and _orphaned(dead.flushing, number),
         transaction=state.transaction and of_the_dead(state.transaction),
         owed=None if state.owed and of_the_dead(state.owed[0]) != state.owed[0] else state.owed,
         inbox=frozenset((of_the_dead(operation), late) for operation, late in state.inbox),

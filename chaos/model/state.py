@@ -42,12 +42,17 @@ class Spooler(NamedTuple):
 
 
 class State(NamedTuple):
+    """`flushing` is what the keeper's flush that is under way brings to the disk: what was committed when it began.
+    `owed` is the answer that it has to give next, or after that flush; `behind` one that needs another flush.
+    """
+
     now: Disk = Disk()
     flushed: Disk = Disk()
     keeper: str = "up"
     transaction: Operation | None = None
     owed: tuple[Operation, bool] | None = None
-    unflushed: bool = False
+    behind: tuple[Operation, bool] | None = None
+    flushing: Disk | None = None
     inbox: frozenset[tuple[Operation, bool]] = frozenset()
     workers: tuple[str, ...] = ("idle", "idle")
     spoolers: tuple[Spooler, ...] = (Spooler(), Spooler())
@@ -71,7 +76,7 @@ def _ids(state: State) -> Iterator[Id]:
     """Every attempt that anybody speaks of, in an order of its own."""
     operations = [each.operation for each in state.spoolers] + [state.transaction, state.owed and state.owed[0]]
     operations += [entry[0] for entry in sorted(state.inbox, key=str)]
-    found = [state.now.attempt, state.flushed.attempt]
+    found = [disk.attempt for disk in (state.now, state.flushed, state.flushing) if disk is not None]
     found += [each for spooler in state.spoolers for each in (spooler.end, spooler.order)]
     found += [each for operation in operations if operation for each in (operation.end, operation.claim)]
     yield from (each for each in found if each is not None)
@@ -88,7 +93,8 @@ def renamed(state: State) -> State:
         if (spooler, number) not in names:
             names[spooler, number] = (spooler, counts.get(spooler, 0))
             counts[spooler] = counts.get(spooler, 0) + 1
-    if all(old == new for old, new in names.items()) and not (state.now.closed | state.flushed.closed) - names.keys():
+    closed = [disk.closed for disk in (state.now, state.flushed, state.flushing) if disk is not None]
+    if all(old == new for old, new in names.items()) and not frozenset().union(*closed) - names.keys():
         return state
 
     def operation(each: Operation | None) -> Operation | None:
@@ -101,6 +107,7 @@ def renamed(state: State) -> State:
     return state._replace(
         now=disk(state.now),
         flushed=disk(state.flushed),
+        flushing=state.flushing and disk(state.flushing),
         transaction=operation(state.transaction),
         owed=state.owed and (operation(state.owed[0]), state.owed[1]),
         inbox=frozenset((operation(entry), late) for entry, late in state.inbox),
