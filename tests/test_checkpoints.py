@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,31 @@ def test_a_log_that_is_always_written_to_begins_anew(tmp_path: Path, monkeypatch
     wait_until(write)
     assert max(sizes) >= 40
     checkpointer.close()
+    database.close()
+
+
+@pytest.mark.parametrize(("flush_seconds", "pause"), [(0.0001, 0.2), (0.002, 1.0), (60.0, 5.0)])
+def test_a_slow_disk_is_asked_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush_seconds: float, pause: float
+) -> None:
+    """The writer waits for its flushes each time; but the log is not to grow for long."""
+    monkeypatch.setattr(checkpoints, "LOG_PAGES", 1)
+    monkeypatch.setattr(time, "monotonic", lambda: 100.0)
+    database = Database(tmp_path / "ledger.db")
+    checkpointer = Checkpointer(tmp_path / "ledger.db", silent)
+    database.flush_seconds = flush_seconds
+
+    def begun_at(now: float) -> bool:
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        with database.transaction(flush=False) as tx:
+            tx.run("insert_pause", name=f"task:{now}", now=1.0, actor="test")
+        checkpointer.look(database)
+        begun = checkpointer._thread is not None
+        checkpointer.close()
+        checkpointer.look(database)
+        return begun
+
+    assert [begun_at(100), begun_at(100 + pause - 0.01), begun_at(100 + pause + 0.01)] == [True, False, True]
     database.close()
 
 

@@ -13,7 +13,8 @@ from webspool.telemetry import Say
 
 LOG_PAGES = 4000
 BUSY_MILLISECONDS = 1000
-SECONDS_BETWEEN = 0.2
+SECONDS_BETWEEN, FLUSHES_BETWEEN, MOST_SECONDS_BETWEEN = 0.2, 500, 5.0
+"""The writer waits for two flushes each time that the log begins anew: on a slow disk that is to be seldom."""
 PASSES = 3
 """SQLite flushes the database file after a pass only if nothing was committed meanwhile: seldom after the first."""
 
@@ -36,7 +37,8 @@ class Checkpointer:
             self._thread = None
             self._pass(database.connection)
         elif self._thread is None and database.log_pages >= LOG_PAGES and time.monotonic() >= self._not_before:
-            self._not_before = time.monotonic() + SECONDS_BETWEEN
+            pause = max(SECONDS_BETWEEN, min(FLUSHES_BETWEEN * database.flush_seconds, MOST_SECONDS_BETWEEN))
+            self._not_before = time.monotonic() + pause
             self._thread = threading.Thread(target=self._copy, name="webspool checkpoint", daemon=True)
             self._thread.start()
 
