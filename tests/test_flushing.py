@@ -15,7 +15,7 @@ from tests.conditions import wait_until
 from tests.fire import House, NoEngine
 from tests.ledger_laws import breaches
 from tests.operations import accept, end_of, join, start, turn
-from webspool.keep import Keeper, keeper
+from webspool.keep import Keeper, flushing
 from webspool.ledger.client import Client
 from webspool.ledger.inbox import QueuedRequest, QueueInbox
 from webspool.ledger.log import Log
@@ -117,7 +117,7 @@ def hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hand]:
         client.call(operation)
     disk = SlowDisk()
     monkeypatch.setattr(Log, "flush", lambda _log: disk.flush())
-    monkeypatch.setattr(keeper, "QUICK_FLUSH_SECONDS", -1.0)
+    monkeypatch.setattr(flushing, "QUICK_SECONDS", -1.0)
     made = Hand(house, disk)
     yield made
     disk.let_go(10)
@@ -212,7 +212,7 @@ def test_the_end_of_a_keeper_waits_for_the_disk_and_leaves_nobody_unanswered(han
 
 def test_a_quick_flush_is_the_keepers_own(hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     """To hand it over would take longer."""
-    monkeypatch.setattr(keeper, "QUICK_FLUSH_SECONDS", 1.0)
+    monkeypatch.setattr(flushing, "QUICK_SECONDS", 1.0)
     hand.disk.let_go()
     assert isinstance(told(hand.put(accept("free"))), Answer)
     assert not flushers()

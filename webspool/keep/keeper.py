@@ -13,7 +13,7 @@ from typing import Protocol
 
 from webspool.errors import LedgerUnavailable
 from webspool.keep.clocks import Clocks
-from webspool.keep.flushing import Flusher
+from webspool.keep.flushing import Answered, Flusher
 from webspool.keep.parking import Parking
 from webspool.keep.prune import Gone, Pruner, Retention
 from webspool.keep.removing import Remover
@@ -41,11 +41,9 @@ BITE_EVERY_SECONDS = 0.1
 DUE_AT_ONCE = 200
 SHORTEST_WAIT = 0.0005
 AFTER_A_JUMP_SECONDS = 3600.0
-QUICK_FLUSH_SECONDS = 0.001
 _QUEUEING = ("accept", "spool", "turn")
 """Verbs that bring a waiting claim a job in one way only: it becomes queued, and is counted."""
 
-Answered = tuple[Request, Answer]
 Applying = Callable[[Transaction, Operation], Answer]
 
 
@@ -95,9 +93,7 @@ class Keeper:
         self.rescuer = Rescuer(instance, inbox, self.transact, say, folders.bodies.with_name("begun"))
         self.parking = Parking()
         self.flusher = Flusher(self.database, inbox, self._flushed)
-        self._promised: list[Answered] = []  # answered when the flush that is under way is over
-        self._owed: list[Answered] = []  # committed since that began: answered after the next
-        self._held: list[Request] = []  # to be committed when it is over
+        self._held: list[Request] = []  # to be committed when the flush that is under way is over
         self.broken: str | None = None
         self.chores: list[Callable[[], None]] = []
         self._next_tick = 0.0
@@ -162,8 +158,8 @@ class Keeper:
         once: it becomes one batch when that is over. Unless somebody waits for the jobs that it may bring.
         """
         if self.flusher.busy and not self.parking:
-            self._held += [request for request in requests if request.awaited and request.operation.durable]
-            return [request for request in requests if not (request.awaited and request.operation.durable)]
+            self._held += [request for request in requests if request.operation.durable]
+            return [request for request in requests if not request.operation.durable]
         held, self._held = self._held, []
         return held + requests
 
@@ -204,37 +200,32 @@ class Keeper:
         self._follow_all(at_once)
 
     def _answer_flushed(self, durable: list[Answered]) -> None:
-        """These are answered as soon as they are on disk: at once if that goes quickly, else when it is over."""
-        if self.flusher.busy:
-            self._owed += durable
-        elif self.database.flush_seconds > QUICK_FLUSH_SECONDS and self.flusher.begin():
-            self._promised = durable
-        else:
-            try:
-                self._flush()
-            except LedgerUnavailable as fault:
-                self._give_up([request for request, _ in durable], str(fault.why))
-                return
-            self._answer(durable)
+        """These are answered as soon as they are on disk."""
+        if self.flusher.takes(durable):
+            return
+        try:
+            self._flush()
+        except LedgerUnavailable as fault:
+            self._give_up([request for request, _ in durable], str(fault.why))
+            return
+        self._answer(durable)
 
     def _answer(self, durable: list[Answered]) -> None:
         for request, answer in durable:
             request.answer(answer)
         self._follow_all(durable)
 
-    def _flushed(self, fault: LedgerUnavailable | None) -> None:
+    def _flushed(self, promised: list[Answered], owed: list[Answered], fault: LedgerUnavailable | None) -> None:
         """A flush beside us is over."""
-        promised, owed = self._promised, self._owed
-        self._promised, self._owed = [], []
         if fault is not None:
             held, self._held = self._held, []
             self._note_broken(fault)
             self._give_up([*(request for request, _ in (*promised, *owed)), *held], str(fault.why))
             return
         self.tallies.take([("keeper:", "flush", self.database.flush_seconds)])
+        self._answer(promised)
         if owed:
             self._answer_flushed(owed)
-        self._answer(promised)
 
     def _follow_all(self, answers: list[Answered]) -> None:
         self.rescuer.meet([request for request, _ in answers])
