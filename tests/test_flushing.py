@@ -177,33 +177,34 @@ def test_who_waits_is_handed_what_comes_meanwhile_at_once(hand: Hand) -> None:
     assert isinstance(hand.until_told(second), Answer)
 
 
-def test_of_a_flush_that_failed_hear_all_who_wait_for_the_disk(hand: Hand) -> None:
-    """Also those whose own had not begun: the ledger is not trusted any more."""
+def three_that_wait(hand: Hand) -> list[QueuedRequest]:
+    """For the flush that is under way, for the next since a spooler had waited, and to be committed."""
     first = hand.put(accept("free"))
     hand.until_begun(1)
     hand.put(turn(HERE))
     hand.put(turn(THERE))
-    committed, held = hand.put(accept("free")), hand.put(accept("free"))
+    return [first, hand.put(accept("free")), hand.put(accept("free"))]
+
+
+def test_of_a_flush_that_failed_hear_all_who_wait_for_the_disk(hand: Hand) -> None:
+    """Also those whose own had not begun: the ledger is not trusted any more."""
+    waiting = three_that_wait(hand)
     assert len(hand.accepted()) == 2
     hand.disk.failing = True
     hand.disk.let_go()
     why = "its log could not be flushed: Input/output error"
-    assert [hand.until_told(each) for each in (first, committed, held)] == [why] * 3
+    assert [hand.until_told(each) for each in waiting] == [why] * 3
     assert hand.keeper.broken == why
     assert hand.disk.begun == 1
 
 
 def test_the_end_of_a_keeper_waits_for_the_disk_and_leaves_nobody_unanswered(hand: Hand) -> None:
     """Neither those of the flush that is under way nor those behind it."""
-    first = hand.put(accept("free"))
-    hand.until_begun(1)
-    hand.put(turn(HERE))
-    hand.put(turn(THERE))
-    committed, held = hand.put(accept("free")), hand.put(accept("free"))
-    assert [told(each) for each in (first, committed, held)] == [None] * 3
+    waiting = three_that_wait(hand)
+    assert [told(each) for each in waiting] == [None] * 3
     hand.disk.let_go(3)
     hand.keeper.run(lambda: True)
-    assert all(isinstance(told(each), Answer) for each in (first, committed, held))
+    assert all(isinstance(told(each), Answer) for each in waiting)
     assert hand.disk.begun == 3
     assert not flushers()
     assert not breaches(hand.house.seen())
