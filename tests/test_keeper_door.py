@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -337,6 +338,29 @@ def test_the_threads_of_a_process_write_one_after_the_other(house: House, monkey
             done.result()
     assert len(house.seen().delivery) == 64
     assert set(most) == {1}
+
+
+def test_the_master_is_told_nothing_where_it_could_not_make_its_fifo_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that has turned read-only: it would exit, and all of the instance with it."""
+    fifo = tmp_path / "master.fifo"
+    os.mkfifo(fifo)
+    heard = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+
+    def read_only(path: Path, _mode: int = 0) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "mkfifo", read_only)
+        watchdog.nudge_master(fifo)
+        with pytest.raises(OSError, match="Read-only"):
+            watchdog.tell_master(fifo, b"c")
+    assert os.read(heard, 10) == b""
+    watchdog.tell_master(fifo, b"c")
+    assert os.read(heard, 10) == b"c"
+    assert list(tmp_path.iterdir()) == [fifo]
+    os.close(heard)
 
 
 def test_the_master_hears_at_once_that_a_keeper_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,14 @@ def watching_client(config: Config, say: Say) -> Client:
 
 
 def tell_master(fifo: Path, command: bytes) -> None:
-    """A command for uWSGI's master, by its fifo. Raises OSError, also when no master reads it."""
+    """A command for uWSGI's master, by its fifo. Raises OSError, also when no master reads it.
+
+    The master removes its fifo and makes it anew whenever a writer has closed it, and exits where it cannot: so this is
+    tried first.
+    """
+    trial = fifo.with_name(f"{fifo.name}.{os.getpid()}.{time.monotonic_ns()}")
+    os.mkfifo(trial, 0o600)
+    os.unlink(trial)
     descriptor = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     try:
         os.write(descriptor, command)
