@@ -132,8 +132,10 @@ def what_ran_is_in_the_ledger(seen: Evidence) -> Iterator[str]:
 
 
 def an_attempt_runs_once(seen: Evidence) -> Iterator[str]:
-    """Each call of a task is an attempt with a number of its own, unless the power went in between."""
-    cuts = [line["at"] for line in seen.harm if line["who"] == "power"]
+    """Each call of a task is an attempt with a number of its own, unless the disk lost in between what was not flushed:
+    without power, or since it had turned read-only.
+    """
+    cuts = [line["at"] for line in seen.harm if line["who"] == "power" or line["what"].endswith("read-only")]
     for job, lines in seen.began.items():
         runs = Counter((line["number"], sum(cut < line["at"] for cut in cuts)) for line in lines)
         yield from (
