@@ -46,8 +46,8 @@ def house(tmp_path: Path) -> House:
 class Hand:
     """A keeper turned by hand, round by round, with a queue as its door."""
 
-    def __init__(self, house: House) -> None:
-        self.house, self.inbox = house, QueueInbox()
+    def __init__(self, house: House, inbox: QueueInbox | None = None) -> None:
+        self.house, self.inbox = house, inbox or QueueInbox()
         self.happenings: list[tuple[str, dict[str, Any]]] = []
         self.keeper = Keeper(house.folders, self.inbox, NoEngine(), self._say, "the-instance")
 
