@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import time
 import weakref
 from collections.abc import Sequence
@@ -15,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.conditions import wait_until
 from tests.runner_house import LONG, House, house  # noqa: F401 - a fixture
 from webspool import batch, frames
 from webspool.batch import Batch, Splitter
-from webspool.orders import Packed, order_frame, ordered, packed
+from webspool.orders import Packed, order_frame, ordered, outcome_frame, packed
 from webspool.policy import Policy
 from webspool.records import Delivery, Ending, Headers, Order, Outcome, new_id
 
@@ -43,6 +45,12 @@ def leave():
 @task(timeout=1, grace=0.1)
 def hang():
     time.sleep(60)
+
+@task
+def append(words, file):
+    with open(file, "a") as diary:
+        diary.write(words + " ")
+    return words
 
 @task
 def wait(gate):
@@ -157,6 +165,44 @@ def test_what_lies_behind_a_slow_order_comes_back_at_once(
     assert batches.watching.output == {0: b"d", 1: b"e"}
 
 
+def test_a_runner_begins_nothing_behind_an_order_that_was_taken_back(batches: Batches) -> None:
+    """It may get one between two that its spooler takes: both take from the front of the queue."""
+    first, second, third = (batches._packed(number, *say(words)) for number, words in enumerate("abc"))
+    batches.runner.queue([order_frame(third, limit=math.inf, row=2)])
+    batches.runner.send(memoryview(order_frame(first, limit=math.inf, row=2)))
+    ((said, _body),) = wait_until(batches.runner.receive)
+    assert (said["attempt"], said["result"]) == (first.attempt, '"a"')
+    batches.runner.drain(lambda data: batches.watching.take(0, data))
+    assert batches.watching.output == {0: b"a"}
+    batches.runner.queue([order_frame(each, limit=math.inf, row=row) for row, each in enumerate((second, third), 1)])
+    assert batches.runner.take_back() == 1
+    assert batches.runner.take_back() is None
+    assert batches.run(say("d"), say("e")) == ["succeeded"] * 2
+
+
+def test_whenever_orders_are_taken_back_each_is_run_or_given_back(
+    batches: Batches, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Never recorded as what became of another, never run and given back: at every moment of a batch."""
+    for turn in range(300):
+        monkeypatch.setattr(batch, "QUICK_SECONDS", turn % 30 * 0.00002)
+        diary = tmp_path / f"diary {turn}"
+        batches.run(*(("append", {"words": str(number), "file": str(diary)}) for number in range(8)))
+        ran = diary.read_text().split()
+        assert ran == [json.loads(each.result or "") for each in batches.outcomes] == list("01234567"[: len(ran)])
+
+
+def test_what_became_of_another_attempt_is_not_taken_for_this_ones(batches: Batches) -> None:
+    """A job that is recorded as done and never ran would be lost."""
+    mark, mine, other = b"mark", batches._packed(0, *say("a")), batches._packed(1, *say("b"))
+    made = Batch(batches.runner, [mine], [Policy()], Watching(), mark)
+    for order in (other, mine, mine):
+        made._output.take(
+            mark + outcome_frame(order.attempt, Outcome(Ending.SUCCEEDED, result=order.attempt), None, 1, 2)
+        )
+    assert [each.result for each in made._ended] == [mine.attempt]
+
+
 @pytest.mark.parametrize(
     ("task", "ending"), [("fail", "failed"), ("die", "interrupted"), ("leave", "succeeded"), ("hang", "timed_out")]
 )
@@ -212,10 +258,10 @@ def test_an_order_is_unpacked_as_the_frozen_record_that_it_was() -> None:
     headers = Headers([("Content-Type", "text/plain")])
     delivery = Delivery("d", "github", "POST", "/hooks/x", headers, 1.5, "72d3162e", None, b"body")
     order = Order("j", "say", "a", 3, "keywords", {"words": "a"}, delivery, 2.5)
-    frame = order_frame(order, limit=12.5, following=2)
+    frame = order_frame(order, limit=12.5, row=2)
     ((message, body),) = frames.Decoder().feed(frame)
     found = ordered(message, body, Path())
-    assert (found.limit, found.following) == (12.5, 2)
+    assert (found.limit, found.row) == (12.5, 2)
     assert found.order.delivery is not None
     assert found.order.delivery.headers == headers
     assert replace(found.order, delivery=replace(found.order.delivery, headers=headers)) == order

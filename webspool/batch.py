@@ -1,9 +1,10 @@
 """Several orders handed to a runner at once: while they are quick, nobody has to be woken between one and the next.
 
 The first comes over the control socket, the others lie in a queue from which the runner takes one after the other, and
-from which its spooler can take back what was not begun: the kernel gives each to one of them. An order that has
-succeeded says so among the output, behind a mark that only these two know, when another follows; so its output ends
-there. Whatever else an order comes to is said over the control socket, and ends the batch.
+from which its spooler can take back what was not begun: the kernel gives each to one of them. Both take from the front,
+so the runner may get one behind those that the spooler has; it tells that by its place, and begins no more of them. An
+order that has succeeded says so among the output, behind a mark that only these two know, when another follows; so its
+output ends there. Whatever else an order comes to is said over the control socket, and ends the batch.
 """
 
 from __future__ import annotations
@@ -51,10 +52,13 @@ class Batch:
     ) -> None:
         self._runner, self._orders, self._policies, self._watcher = runner, list(orders), policies, watcher
         ended: list[Outcome] = []
+
+        def note(message: dict[str, Any]) -> None:
+            if len(ended) < len(orders) and message["attempt"] == orders[len(ended)].attempt:
+                ended.append(outcome_of(message))
+
         # neither of these refers to the batch, which is therefore gone at once when it is over, with all of its orders
-        self._output = Splitter(
-            mark, lambda data: watcher.take(len(ended), data), lambda message: ended.append(outcome_of(message))
-        )
+        self._output = Splitter(mark, lambda data: watcher.take(len(ended), data), note)
         self._ended = ended
 
     def outcomes(self) -> list[Outcome]:
@@ -76,11 +80,11 @@ class Batch:
         queued = self._queue() if len(self._orders) > 1 else 0
         self._sent_at = time.monotonic()
         limit = self._sent_at + self._policies[0].limit
-        self._unsent = self._runner.send(memoryview(order_frame(self._orders[0], limit=limit, following=queued)))
+        self._unsent = self._runner.send(memoryview(order_frame(self._orders[0], limit=limit, row=queued)))
 
     def _queue(self) -> int:
-        further = zip(self._orders[1:], self._policies[1:], strict=True)
-        queued = self._runner.queue([order_frame(order, limit=-policy.limit) for order, policy in further])
+        further = zip(range(1, len(self._orders)), self._orders[1:], self._policies[1:], strict=True)
+        queued = self._runner.queue([order_frame(each, limit=-policy.limit, row=n) for n, each, policy in further])
         del self._orders[1 + queued :]
         return queued
 
@@ -120,8 +124,8 @@ class Batch:
             self._ended.append(outcome)
 
     def _wait_for_the_slow(self) -> None:
-        taken = self._runner.take_back() if len(self._orders) > 1 else 0
-        del self._orders[len(self._orders) - taken :]
+        if len(self._orders) > 1 and (first := self._runner.take_back()) is not None:
+            del self._orders[first:]
         self._runner.drain(self._output.take)
         self._watcher.slow(self._ended, len(self._orders))
         while (number := len(self._ended)) < len(self._orders):

@@ -26,7 +26,7 @@ _DEFAULTS = _plain_of(Outcome(Ending.SUCCEEDED))
 _ENDINGS = {ending.value: ending for ending in Ending}
 _DELIVERY = ("id", "source", "method", "url", "received_at", "event_id", "event_type")
 _HOW = struct.Struct(">dB")
-"""What follows an order's body in its frame: its time limit, and how many further orders lie ready."""
+"""What follows an order's body in its frame: its time limit, and how many orders lie ready or its own place there."""
 
 R = TypeVar("R")
 
@@ -60,12 +60,18 @@ def packed(
     return frames.packed({"order": values, "arguments": arguments, "delivery": delivery, "file": file})
 
 
-def order_frame(order: Order | Packed, *, limit: float, following: int = 0) -> bytes:
+def order_frame(order: Order | Packed, *, limit: float, row: int = 0) -> bytes:
     """An order as a frame. `limit`: when TimeLimitExceeded is due, in seconds of the monotonic clock (infinity: never);
-    or below zero, how many seconds after the task begins. `following` further ones lie in the runner's queue.
+    or below zero, how many seconds after the task begins. `row`: how many further ones lie in the runner's queue; of
+    one that lies there, its place in the row, from 1.
     """
     text, body = (order.text, order.body) if isinstance(order, Packed) else _parts(order)
-    return frames.join(text, body + _HOW.pack(limit, following))
+    return frames.join(text, body + _HOW.pack(limit, row))
+
+
+def place_in_row(frame: bytes) -> int:
+    """The place of an order that lay in a runner's queue."""
+    return int(_HOW.unpack_from(frame, len(frame) - _HOW.size)[1])
 
 
 def _parts(order: Order) -> tuple[bytes, bytes]:
@@ -83,11 +89,11 @@ def _parts(order: Order) -> tuple[bytes, bytes]:
 
 
 class Ordered(msgspec.Struct, frozen=True):
-    """What a runner is to do. `following` further orders lie in its queue."""
+    """What a runner is to do; `row` as for `order_frame`."""
 
     order: Order
     limit: float
-    following: int
+    row: int
 
     def deadline(self) -> float:
         """When its time is up if it begins now, in seconds of the monotonic clock."""
@@ -96,8 +102,8 @@ class Ordered(msgspec.Struct, frozen=True):
 
 def ordered(message: dict[str, Any], body: bytes, bodies: Path) -> Ordered:
     """What `order_frame` wrote."""
-    limit, following = _HOW.unpack_from(body, len(body) - _HOW.size)
-    return Ordered(_order(message, body[: -_HOW.size], bodies), limit, following)
+    limit, row = _HOW.unpack_from(body, len(body) - _HOW.size)
+    return Ordered(_order(message, body[: -_HOW.size], bodies), limit, row)
 
 
 def _order(message: dict[str, Any], body: bytes, bodies: Path) -> Order:

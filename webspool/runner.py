@@ -21,10 +21,10 @@ from webspool import frames
 from webspool.attempt import READABLE, WRITABLE, Attempt, OnOutput, Tick, never_began
 from webspool.batch import MOST, Batch, Watcher
 from webspool.errors import RunnerBroken
-from webspool.orders import Packed
+from webspool.orders import Packed, place_in_row
 from webspool.policy import Policy
 from webspool.records import Ending, Order, Outcome
-from webspool.runner_child import Program
+from webspool.runner_child import LARGEST_QUEUED, Program
 from webspool.runner_process import Process, Wires
 
 DYING_SECONDS = 1.0
@@ -244,13 +244,16 @@ class Runner:
             queued += 1
         return queued
 
-    def take_back(self) -> int:
-        """Take the orders that it has not taken, the last ones; returns how many."""
-        taken = 0
+    def take_back(self) -> int | None:
+        """Take the orders that it has not taken; returns the place of the first of them, None when there were none.
+
+        It may take some in between. It begins none of these: it sees that one before them is missing.
+        """
+        first = None
         with suppress(OSError):
-            while self._wires.queue_out.recv(1):
-                taken += 1
-        return taken
+            while order := self._wires.queue_out.recv(LARGEST_QUEUED):
+                first = first or place_in_row(order)
+        return first
 
     # ── what it writes ──────────────────────────────────────────────────────────────────────────────────────────
 

@@ -197,18 +197,20 @@ class Child:
 
     def _work(self, given: Ordered) -> None:
         """What is ordered, and what lies ready behind it as long as all goes well."""
-        following = given.following
+        last, place = given.row, 0
         while True:
             went_well, frame = self._attempt(given)
-            further = self._further() if following and went_well and len(frame) < LARGEST_AMONG_OUTPUT else None
+            place += 1
+            goes_on = place <= last and went_well and len(frame) < LARGEST_AMONG_OUTPUT
+            further = self._further(place) if goes_on else None
             if further is None:
                 self._send(frame)
                 return
             self._say_among_output(frame)
-            given, following = further, following - 1
+            given = further
 
-    def _further(self) -> Ordered | None:
-        """The next order that lies ready; None when it was taken back."""
+    def _further(self, place: int) -> Ordered | None:
+        """The order that lies ready at that place; None when it was taken back, those behind it are as well then."""
         try:
             size = self.queue.recv_into(self.packet, 0, socket.MSG_DONTWAIT)
         except BlockingIOError:
@@ -216,7 +218,8 @@ class Child:
         except OSError:
             os._exit(LOST_CONTROL)
         ((message, body),) = self.queued.feed(bytes(self.packet[:size]))
-        return ordered(message, body, self.program.bodies)
+        found = ordered(message, body, self.program.bodies)
+        return found if found.row == place else None
 
     def _say_among_output(self, frame: bytes) -> None:
         try:
