@@ -287,7 +287,7 @@ def test_a_ledger_that_another_holds_is_waited_for_once(house: House, monkeypatc
         tries.append(busy_seconds)
         return Database(path, busy_seconds=0.01)
 
-    monkeypatch.setattr("webspool.ledger.client.Database", opened)
+    monkeypatch.setattr("webspool.ledger.direct.Database", opened)
     holder = Database(house.ledger)
     with holder.transaction(flush=False):
         for _ in range(10):
@@ -313,7 +313,7 @@ def test_what_a_keeper_that_is_gone_leaves_of_the_time_is_there_for_waiting(
         tries.append(busy_seconds)
         return Database(path, busy_seconds=busy_seconds)
 
-    monkeypatch.setattr("webspool.ledger.client.Database", opened)
+    monkeypatch.setattr("webspool.ledger.direct.Database", opened)
     Client(house.ledger, house.outputs, SocketRoute(house.keeper)).call(accept("free"))
     assert BUSY_SECONDS < tries[0] <= ANSWERED_WITHIN_SECONDS
 
@@ -332,7 +332,7 @@ def test_the_threads_of_a_process_write_one_after_the_other(house: House, monkey
             super().close(keep_log=keep_log)
             opened.remove(self)
 
-    monkeypatch.setattr("webspool.ledger.client.Database", Counted)
+    monkeypatch.setattr("webspool.ledger.direct.Database", Counted)
     with ThreadPoolExecutor(16) as pool:
         for done in [pool.submit(client.call, accept("free")) for _ in range(64)]:
             done.result()

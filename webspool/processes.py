@@ -97,6 +97,13 @@ def host_name() -> str:
     return socket.gethostname()
 
 
+def interpreter() -> Path:
+    """The Python that runs this process; what a uWSGI that is a program of its own calls so may be that program."""
+    told = Path(sys.executable)
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return told if told.name.startswith("python") else Path(sys.prefix, "bin", version)
+
+
 def _stat(pid: int) -> list[str]:
     """The fields of /proc/PID/stat from the third on (proc(5)); empty when there is no such process."""
     try:

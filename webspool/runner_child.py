@@ -23,6 +23,7 @@ from typing import Any, NoReturn, TextIO
 
 from webspool import frames, tracing
 from webspool.calling import TimeLimit, call, traceback_text
+from webspool.ledger.deputy import dismiss_all
 from webspool.orders import Ordered, ordered, outcome_frame
 from webspool.records import Ending, Outcome
 from webspool.release import IN_PLACE, Release, pin
@@ -242,6 +243,7 @@ class Child:
         changed = self.restore()
         if outcome.traceback is not None:
             self.output.tell(outcome.traceback)
+        dismiss_all()
         left = changed or _wreck(outcome) or self._left_behind()
         went_well = left is None and outcome.ending is Ending.SUCCEEDED
         return went_well, outcome_frame(order.attempt, outcome, left, began_at, ended_at)

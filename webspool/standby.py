@@ -1,4 +1,7 @@
-"""The live process under uWSGI, a mule: it costs next to nothing until somebody watches, and again when nobody does."""
+"""The live process under uWSGI, a mule: it costs next to nothing until somebody watches, and again when nobody does.
+
+Until then it looks after alerts, and holds the ledger open for when the keeper is killed.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,14 @@ from webspool import instance
 from webspool.alerts.watch import Watch
 from webspool.config import LIVE_SOCKET, Config
 from webspool.engines.spool import fill_standard_descriptors
+from webspool.ledger.anchor import Anchor
 from webspool.processes import enter
 from webspool.telemetry import Say, teller
 
 IDLE_SECONDS = 600.0
 LOOK_SECONDS = 1.0
+SOON_SECONDS = 0.05
+"""As long as there is no ledger to hold: the keeper makes it at the first start."""
 BACKLOG = 512
 
 
@@ -32,14 +38,20 @@ def main() -> None:
         return os.getppid() != master.pid
 
     os.chdir(config.directory)
-    watch = Watch(config, say)
+    watch, anchor = Watch(config, say), Anchor(config.ledger_path)
+
+    def look() -> bool:
+        watch.look()
+        return anchor.look()
+
     listener = listen(Path(LIVE_SOCKET))
     enter(config.live_file)
-    while not select.select([listener], [], [], LOOK_SECONDS)[0]:
+    holds = look()
+    while not select.select([listener], [], [], LOOK_SECONDS if holds else SOON_SECONDS)[0]:
         if gone():
             return
-        watch.look()
-    serve(config, listener, say, gone, watch)
+        holds = look()
+    serve(config, listener, say, gone, look)
 
 
 def listen(path: Path) -> socket.socket:
@@ -55,8 +67,13 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def serve(config: Config, listener: socket.socket, say: Say, gone: Callable[[], bool], watch: Watch) -> None:
-    """Serve viewers; what that takes is imported here, so that an instance without viewers does not carry it."""
+def serve(
+    config: Config, listener: socket.socket, say: Say, gone: Callable[[], bool], look: Callable[[], object]
+) -> None:
+    """Serve viewers, and `look` each second.
+
+    What that takes is imported here, so that an instance without viewers does not carry it.
+    """
     import gevent
     from gevent.pywsgi import WSGIHandler, WSGIServer
 
@@ -80,7 +97,7 @@ def serve(config: Config, listener: socket.socket, say: Say, gone: Callable[[], 
     idle, told = 0.0, 0
     while idle < IDLE_SECONDS and not gone():
         gevent.sleep(LOOK_SECONDS)
-        watch.look()
+        look()
         if live.viewers != told:
             told = live.viewers
             enter(config.live_file, viewers=told)

@@ -8,9 +8,10 @@ import shutil
 import signal
 import struct
 import subprocess
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import apsw
@@ -186,6 +187,8 @@ import io
 import sqlite3
 import tarfile
 
+from flask import current_app
+
 
 def meddle():
     """Everything that drops the locks of a process which has the ledger open."""
@@ -225,7 +228,11 @@ def close_view():
     os.closerange(3, 1024)
 
 
-ROUTES = {"/meddle": meddle_view, "/close": close_view}
+def count_view():
+    return current_app.extensions["webspool"].counts()
+
+
+ROUTES = {"/meddle": meddle_view, "/close": close_view, "/count": count_view}
 '''
 
 
@@ -236,13 +243,16 @@ ROUTES = {"/meddle": meddle_view, "/close": close_view}
     promise="no acknowledged delivery is missing, the ledger is whole",
 )
 def foreign_hands(run: Run) -> None:
-    """POSIX locks go with the first descriptor that a process closes: so no process that runs user code has any."""
+    """POSIX locks go with the first descriptor that a process closes: so no process that runs user code writes.
+
+    Nor does it ever have the ledger to itself: its own SQLite would rebuild the log's index or remove the log.
+    """
     run.more_tasks = MEDDLING
     run.orders |= {"meddling": Order(20), "closing": Order(5, limit=2, dead_by="descriptors")}
-    with run.serving() as house, run.load(per_second=50):
+    with run.serving() as house, run.load(per_second=50), _busy_hands(run):
         command = [BIN / "webspool", "--instance", house.instance.directory]
         while run.time_left():
-            run.kill("keeper")
+            _keep_away(run, run.chance.choice((0.0, 0.0, 1.5)))
             for path in ["/meddle"] * 8 + ["/close"]:
                 with suppress(OSError):  # who closed its sockets does not answer
                     house.instance.get(path)
@@ -250,6 +260,36 @@ def foreign_hands(run: Run) -> None:
             for words in (["pause", "--task", "limited"], ["resume", "--task", "limited"], ["status", "--json"]):
                 subprocess.run([*command, *words], capture_output=True, timeout=60)
             time.sleep(run.chance.uniform(0.0, 0.5))
+
+
+@contextmanager
+def _busy_hands(run: Run) -> Iterator[None]:
+    """Several at once in the threads of the workers: the app's own SQLite, and pages that read the ledger."""
+    over = threading.Event()
+
+    def ask(path: str, pause: float) -> None:
+        while not over.wait(pause):
+            with suppress(OSError):
+                run.house.instance.get(path)
+
+    hands = [threading.Thread(target=ask, args=given) for given in [("/meddle", 0.0)] * 2 + [("/count", 0.01)] * 3]
+    for hand in hands:
+        hand.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for hand in hands:
+            hand.join()
+
+
+def _keep_away(run: Run, seconds: float) -> None:
+    """The keeper killed, and whichever comes next within that time: others write in its place meanwhile."""
+    until = time.monotonic() + seconds
+    run.kill("keeper")
+    while time.monotonic() < until:
+        run.kill("keeper")
+        time.sleep(0.02)
 
 
 FRAGILE = """

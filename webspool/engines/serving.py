@@ -13,6 +13,7 @@ from io import BytesIO
 from typing import Any
 
 from webspool.config import Config
+from webspool.ledger.deputy import Deputy
 from webspool.ledger.watchdog import watching_client
 from webspool.telemetry import teller
 
@@ -25,7 +26,7 @@ class UwsgiEngine:
     in_process = False
 
     def __init__(self, config: Config) -> None:
-        self.client = watching_client(config, teller("worker"))
+        self.client = watching_client(config, teller("worker"), Deputy(config.ledger_path))
         self._impatience, self._guard = Impatience(), Guard()
 
     def attach(self, app: Any) -> None:

@@ -6,17 +6,15 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import apsw
 
 from webspool.errors import LedgerUnavailable
-from webspool.ledger import tallies
-from webspool.ledger.apply import apply
-from webspool.ledger.database import LOCKED, SHORT_BUSY_SECONDS, Database
-from webspool.ledger.distrust import refuse
+from webspool.ledger.database import LOCKED, SHORT_BUSY_SECONDS
+from webspool.ledger.direct import Hand, OwnHand
 from webspool.ledger.inbox import KeeperGone, Route
 from webspool.ledger.operations import Answer, Operation
 from webspool.ledger.output import Piece, pieces_in, write_directly
@@ -24,15 +22,18 @@ from webspool.ledger.output import Piece, pieces_in, write_directly
 PATIENCE_SECONDS = 0.7
 BUSY_SECONDS = 0.8
 ANSWERED_WITHIN_SECONDS = PATIENCE_SECONDS + BUSY_SECONDS
-LONG_LOG_PAGES = 400
-"""Of a direct write; the last to close copies a longer log, which who opens the ledger first has to read whole."""
 HUNG_SECONDS = 4.0
 IMPATIENCE_SECONDS = 0.25
 ASKED_AGAIN_SECONDS = 0.5
+RETURN_SECONDS = 0.25
+"""A keeper that was killed is back sooner than a deputy begins to write."""
+RETURN_PAUSE_SECONDS = 0.005
 
 
 class Client:
     """Operations in, answers out. `route` None: there is no keeper, every operation is direct.
+
+    `hand` writes directly; where none is given, this process itself.
 
     `on_hung` is called when the keeper has left us without an answer for some seconds (their number is given);
     `on_reach` when we begin to write directly (False), and when the keeper answers again (True); when it returns
@@ -49,8 +50,10 @@ class Client:
         route: Route | None,
         on_hung: Callable[[float], None] | None = None,
         on_reach: Callable[[bool], bool | None] | None = None,
+        hand: Hand | None = None,
     ) -> None:
         self.ledger, self.outputs, self.route = ledger, outputs, route
+        self._hand = hand or OwnHand(ledger)
         self.direct_calls = 0
         self._on_hung, self._on_reach = on_hung, on_reach
         self._unanswered_since: float | None = None
@@ -75,10 +78,8 @@ class Client:
             patience = min(patience, IMPATIENCE_SECONDS)
         timed = operation.until(now + patience)
         try:
-            answer = self.route.ask(timed)
+            answer = self._asked(timed, now + RETURN_SECONDS)
         except KeeperGone:
-            self._note_silence(timed)
-            self._note_reach(False)
             return self.call_directly(operation, begun=now)
         except LedgerUnavailable:
             self._note_reach(True)
@@ -86,6 +87,21 @@ class Client:
         if not self._within_reach or self._unanswered_since is not None:
             self._note_reach(True)
         return answer
+
+    def _asked(self, operation: Operation, until: float) -> Answer:
+        """The keeper's answer; the next one's, when it is gone and who would write in its place is not ready either."""
+        assert self.route is not None
+        try:
+            return self.route.ask(operation)
+        except KeeperGone:
+            self._note_silence(operation)
+            self._note_reach(False)
+        until = min(until, operation.deadline)
+        while not self._hand.ready and time.monotonic() < until:
+            time.sleep(RETURN_PAUSE_SECONDS)
+            with suppress(KeeperGone):
+                return self.route.ask(operation)
+        raise KeeperGone
 
     def _note_reach(self, within: bool) -> None:
         """A keeper that says it could not write has answered too."""
@@ -108,7 +124,7 @@ class Client:
             self._on_hung(now - since)
 
     def call_directly(self, operation: Operation, *, begun: float = -math.inf) -> Answer:
-        """One transaction on a connection of its own, opened and closed here.
+        """Without the keeper.
 
         `begun` (monotonic seconds): since when the operation is under way; what the keeper did not take of its time is
         there for waiting.
@@ -120,7 +136,7 @@ class Client:
         self._refuse_while_shut()
         with self._turn_to_write(give_up):
             try:
-                answer = self._transact(operation, give_up)
+                answer = self._written(operation, give_up)
             except LedgerUnavailable as told:
                 if self.route is not None:
                     self._fault, self._shut_until = told.why, time.monotonic() + ASKED_AGAIN_SECONDS
@@ -143,18 +159,9 @@ class Client:
         finally:
             self._writing.release()
 
-    def _transact(self, operation: Operation, give_up: float) -> Answer:
-        refuse(self.ledger)
-        patience = SHORT_BUSY_SECONDS if self._fault else max(give_up - time.monotonic(), SHORT_BUSY_SECONDS)
-        database = Database(self.ledger, busy_seconds=patience)
-        try:
-            with database.transaction(flush=operation.durable, direct=True) as tx:
-                answer = apply(tx, operation)
-                tallies.write_directly(tx)
-            refuse(self.ledger)  # another's flush may have failed meanwhile, of what lies before ours in the log
-            return answer
-        finally:
-            database.close(keep_log=database.log_pages <= LONG_LOG_PAGES)
+    def _written(self, operation: Operation, give_up: float) -> Answer:
+        """What could not be written a moment ago is tried shortly."""
+        return self._hand.write(operation, time.monotonic() + SHORT_BUSY_SECONDS if self._fault else give_up)
 
     def tell(self, operation: Operation) -> bool:
         """Say something that may be lost (a refusal, a piece of output); nobody waits for it."""

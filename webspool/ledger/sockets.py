@@ -12,6 +12,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -240,20 +241,37 @@ def _locked(path: Path, seconds: float) -> int:
             return descriptor
 
 
-class _Line:
-    """One thread's connection to the keeper, as long as it holds."""
+class Line:
+    """A connection to who writes the ledger, begun by `connect` and used by one thread at a time."""
 
-    __slots__ = ("decoder", "hundredths", "process", "pushed", "socket")
+    __slots__ = ("_connect", "decoder", "hundredths", "process", "pushed", "socket")
 
-    def __init__(self) -> None:
+    def __init__(self, connect: Callable[[], socket.socket]) -> None:
+        self._connect = connect
         self.process = os.getpid()
         self.socket: socket.socket | None = None
         self.pushed: list[dict[str, Any]] = []
 
-    def connection(self, folder: Path) -> socket.socket:
-        """The keeper's in that folder; begun when there is none. Raises OSError."""
+    def ask(self, operation: Operation, give_up: float) -> frames.Frame:
+        """Send, and wait until then (monotonic seconds) for the answer of that id. Raises OSError, ValueError."""
+        connection = self.connection()
+        self.bound(connection, give_up - time.monotonic())
+        connection.sendall(operation.frame())
+        while True:
+            answer = None
+            for message, body in self.received(connection):
+                if "push" in message:
+                    self.pushed.append(message["push"])
+                elif message["id"] == operation.id and answer is None:  # another id: late, its operation was given up
+                    answer = message, body
+            if answer is not None:
+                return answer
+            self.bound(connection, give_up - time.monotonic())
+
+    def connection(self) -> socket.socket:
+        """Begun when there is none. Raises OSError."""
         if self.socket is None:
-            self.socket = _connected(folder)
+            self.socket = self._connect()
             self.decoder, self.hundredths = frames.Decoder(), 0
         return self.socket
 
@@ -286,43 +304,25 @@ class SocketRoute:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._connect = partial(_connected, folder)
         self._local = threading.local()
 
     def ask(self, operation: Operation) -> Answer:
         """Send, and wait for the answer of that id until the deadline. Raises KeeperGone, LedgerUnavailable."""
         line = self._line()
         try:
-            connection = line.connection(self._folder)
-            line.bound(connection, operation.deadline - time.monotonic())
-            connection.sendall(operation.frame())
-            return self._answer(line, connection, operation)
+            answer = line.ask(operation, operation.deadline)
         except (OSError, ValueError) as fault:
             line.close()
             raise KeeperGone from fault
-
-    def _answer(self, line: _Line, connection: socket.socket, operation: Operation) -> Answer:
-        while True:
-            answer = None
-            for message, body in line.received(connection):
-                if "push" in message:
-                    line.pushed.append(message["push"])
-                elif message["id"] == operation.id and answer is None:  # another id: late, its operation was given up
-                    answer = message, body
-            if answer is not None:
-                return self._opened(*answer)
-            line.bound(connection, operation.deadline - time.monotonic())
-
-    def _opened(self, message: dict[str, Any], body: bytes) -> Answer:
-        if "why" in message:
-            raise LedgerUnavailable(ledger=self._folder.parent, why=message["why"])
-        return Answer(message["is"], body)
+        return opened(self._folder.parent, *answer)
 
     def tell(self, operation: Operation) -> bool:
         """Send without waiting; False when nobody takes it."""
         given = {"id": operation.id, "do": operation.verb, "with": operation.arguments, "by": None, "tell": True}
         line = self._line()
         try:
-            connection = line.connection(self._folder)
+            connection = line.connection()
             line.bound(connection, TELLING_SECONDS)
             connection.sendall(frames.encode(given, operation.body))
         except (OSError, ValueError):
@@ -330,11 +330,11 @@ class SocketRoute:
             return False
         return True
 
-    def _line(self) -> _Line:
+    def _line(self) -> Line:
         """This thread's; that of a process from which this one was forked is not ours."""
-        line: _Line | None = getattr(self._local, "line", None)
+        line: Line | None = getattr(self._local, "line", None)
         if line is None or line.process != os.getpid():
-            line = self._local.line = _Line()
+            line = self._local.line = Line(self._connect)
         return line
 
     def connected(self) -> bool:
@@ -360,6 +360,13 @@ class SocketRoute:
 
     def close(self) -> None:
         self._line().close()
+
+
+def opened(ledger: Path, message: dict[str, Any], body: bytes) -> Answer:
+    """What an answer says. Raises LedgerUnavailable."""
+    if "why" in message:
+        raise LedgerUnavailable(ledger=ledger, why=message["why"])
+    return Answer(message["is"], body)
 
 
 def _connected(folder: Path) -> socket.socket:

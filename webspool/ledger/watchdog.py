@@ -10,6 +10,7 @@ from pathlib import Path
 
 from webspool.config import Config
 from webspool.ledger.client import Client
+from webspool.ledger.direct import Hand
 from webspool.ledger.happenings import Reporter
 from webspool.ledger.sockets import SocketRoute
 from webspool.processes import entered
@@ -18,8 +19,10 @@ from webspool.telemetry import Say, listen
 STARTING_SECONDS = 10.0
 
 
-def watching_client(config: Config, say: Say) -> Client:
+def watching_client(config: Config, say: Say, hand: Hand | None = None) -> Client:
     """Operations by the keeper's socket. Whoever waits for an answer in vain, worker or spooler, ends the keeper.
+
+    `hand` writes while there is no keeper, as for `Client`.
 
     To be made once in a process: this process's troubles are told to the keeper over it. That the keeper does not
     answer is no news while it starts beside us, and told when it does not answer later; the master is nudged each time.
@@ -42,7 +45,7 @@ def watching_client(config: Config, say: Say) -> Client:
             say("keeper_out_of_reach")
         return True
 
-    client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir), hung, reach)
+    client = Client(config.ledger_path, config.output_path, SocketRoute(config.keeper_dir), hung, reach, hand)
     listen(Reporter(client).note)
     return client
 
