@@ -13,6 +13,7 @@ from tests.conditions import wait_until
 from tests.conftest import needs_uwsgi
 from tests.instances import CODE, Instance, Reply, kill
 from tests.under_load import BIN, command, load
+from webspool.ledger.watchdog import tell_master
 
 VERSION = """
 
@@ -258,6 +259,28 @@ def test_without_an_instance_there_is_nothing_to_reload(own_instance: Instance) 
     assert (told.returncode, told.stdout) == (1, "")
     assert "no instance runs" in told.stderr
     assert not (own_instance.directory / "var").exists()
+
+
+SLOW_WORKERS = """
+import uwsgi
+
+if getattr(uwsgi, "worker_id", int)():
+    time.sleep(1)
+"""
+
+
+def test_a_reload_that_was_broken_off_does_not_keep_the_next_from_the_workers(tmp_path: Path) -> None:
+    """uWSGI takes no other order while it replaces workers: that for the first ones would be lost."""
+    needs_uwsgi()
+    slow = code(1) | {"app.py": code(1)["app.py"] + SLOW_WORKERS}
+    with Instance(tmp_path, slow) as running:
+        before = running.processes().workers
+        tell_master(running.config.master_fifo, b"c")
+        wait_until(lambda: set(running.processes().workers) - set(before), 30)
+        write(running, code(2))
+        reloaded(running)
+        assert {answered(running) for _ in range(20)} == {2}
+        assert "chain reload already running" in running.log.read_text()
 
 
 def test_one_reload_at_a_time(versioned: Instance) -> None:

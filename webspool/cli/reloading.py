@@ -30,6 +30,8 @@ from webspool.release import Release
 IMPORT_SECONDS = 75.0
 CUT_EVERY_SECONDS = 1.0
 WORKER_SECONDS = 30.0
+AGAIN_SECONDS = 3.0
+FIFO_SECONDS = 1.0
 KEEPER_SECONDS = 15.0
 QUICK_SECONDS = 2.0
 
@@ -218,15 +220,35 @@ class Reload:
     # ── workers and keeper ──────────────────────────────────────────────────────────────────────────────────────
 
     def _renew_workers(self) -> None:
-        """The master's chain reload: one worker after the other, the next when the one before it serves."""
-        old = self._workers()
-        try:
-            tell_master(self.config.master_fifo, b"c")
-        except OSError as fault:
-            why = f"The workers go on with the old code: {self.config.master_fifo}: {fault.strerror}."
-            raise click.ClickException(f"{why} Start the instance anew.") from None
-        if not self._until(lambda: not any(worker.alive for worker in old), WORKER_SECONDS * max(1, len(old))):
+        """The master's chain reload: one worker after the other, the next when the one before it serves.
+
+        Asked for again and again: the master does not take it while it is at another, of a reload that was broken off.
+        """
+        old, again_at = self._workers(), 0.0
+
+        def renewed() -> bool:
+            nonlocal again_at
+            if not any(worker.alive for worker in old):
+                return True
+            if time.monotonic() >= again_at:
+                self._ask_for_workers()
+                again_at = time.monotonic() + AGAIN_SECONDS
+            return False
+
+        if not self._until(renewed, WORKER_SECONDS * max(1, len(old))):
             raise click.ClickException("Some workers are old still.")
+
+    def _ask_for_workers(self) -> None:
+        """The master's fifo is gone for a moment whenever somebody else has written to it."""
+        give_up = time.monotonic() + FIFO_SECONDS
+        while True:
+            try:
+                return tell_master(self.config.master_fifo, b"c")
+            except OSError as fault:
+                if time.monotonic() >= give_up:
+                    why = f"The workers go on with the old code: {self.config.master_fifo}: {fault.strerror}."
+                    raise click.ClickException(f"{why} Start the instance anew.") from None
+            time.sleep(LOOK_SECONDS)
 
     def _workers(self) -> list[Identity]:
         """The master's children that are neither spoolers, nor the keeper, nor the live process."""
