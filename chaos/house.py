@@ -81,7 +81,7 @@ class House:
     # ── its processes ───────────────────────────────────────────────────────────────────────────────────────────
 
     def pids(self, kind: str) -> list[int]:
-        """The processes that are a worker, spooler, runner, keeper, live process, or the master now."""
+        """The processes that are a worker, deputy, spooler, runner, keeper, live process, or the master now."""
         master = self.instance.master
         if master is None or master.poll() is not None:
             return []
@@ -96,6 +96,8 @@ class House:
                 return [runner for spooler in found.spoolers for runner in children_of(spooler)]
             case "spooler":
                 return found.spoolers
+            case "deputy":
+                return [deputy for worker in found.workers for deputy in children_of(worker)]
             case "keeper" | "live":
                 return [pid for pid in (getattr(found, kind),) if pid in children_of(master.pid)]
         return [pid for pid in found.workers if _is_uwsgi(pid)]

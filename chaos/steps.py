@@ -25,7 +25,8 @@ class Step:
     """`place` is module:function. The process dies `when` it is about to call it, or when it has returned.
 
     `within`: only when one of these functions called it. `where`: only with such arguments. `provoked`: the process to
-    be killed so that the step is reached at all; "start" and "file" stand for a new instance and a bare spooler's file.
+    be killed so that the step is reached at all; "keepers" is each that comes, so that others write in their place, and
+    "file" a bare spooler's file.
     """
 
     name: str
@@ -126,7 +127,7 @@ STEPS = (
         "webspool.ledger.client:Client.call_directly",
         "after",
         where=_verb("accept"),
-        provoked="keeper",
+        provoked="keepers",
     ),
     Step(
         "a direct turn committed, before it is heard",

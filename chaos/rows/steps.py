@@ -15,7 +15,7 @@ from chaos.steps import STEPS, Step
 
 INJECTED = Path(__file__).parents[1] / "injected"
 REACHED_SECONDS, LULL_SECONDS, ADOPTED_SECONDS = 20.0, 0.3, 10.0
-PROVOKED_AGAIN_SECONDS = {"master": 8.0}
+PROVOKED_AGAIN_SECONDS = {"master": 8.0, "keepers": 0.05}
 
 ADOPTED = """
 
@@ -75,7 +75,7 @@ def provoke(run: Run, what: str) -> None:
     if what == "file":
         leave_a_file(run)
     else:
-        run.kill(what)
+        run.kill(what.removesuffix("s"))
 
 
 def leave_a_file(run: Run) -> None:

@@ -284,11 +284,11 @@ def _busy_hands(run: Run) -> Iterator[None]:
 
 
 def _keep_away(run: Run, seconds: float) -> None:
-    """The keeper killed, and whichever comes next within that time: others write in its place meanwhile."""
+    """The keeper killed, and whichever comes next within that time: deputies write in its place, and are killed too."""
     until = time.monotonic() + seconds
     run.kill("keeper")
     while time.monotonic() < until:
-        run.kill("keeper")
+        run.kill("deputy" if run.chance.random() < 0.1 else "keeper")
         time.sleep(0.02)
 
 
