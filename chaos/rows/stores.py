@@ -239,7 +239,8 @@ ROUTES = {"/meddle": meddle_view, "/close": close_view, "/count": count_view}
 @row(
     "4d",
     "foreign hands on the ledger's file",
-    broken="tasks and a route that use another SQLite on it, tar it, close all descriptors; keeper killed, CLI writing",
+    broken="tasks and threads of workers that use another SQLite on it, tar it, close all descriptors and read it; "
+    "keepers and deputies killed, CLI writing",
     promise="no acknowledged delivery is missing, the ledger is whole",
 )
 def foreign_hands(run: Run) -> None:
