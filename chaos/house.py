@@ -12,7 +12,7 @@ from pathlib import Path
 
 import apsw
 
-from tests.instances import Instance, children_of
+from tests.instances import Instance, children_of, children_of_threads
 from webspool.errors import WebspoolError
 from webspool.processes import start_time
 
@@ -97,7 +97,7 @@ class House:
             case "spooler":
                 return found.spoolers
             case "deputy":
-                return [deputy for worker in found.workers for deputy in children_of(worker)]
+                return [deputy for worker in found.workers for deputy in children_of_threads(worker)]
             case "keeper" | "live":
                 return [pid for pid in (getattr(found, kind),) if pid in children_of(master.pid)]
         return [pid for pid in found.workers if _is_uwsgi(pid)]

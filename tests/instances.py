@@ -385,6 +385,15 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def children_of_threads(pid: int) -> list[int]:
+    """Those that any of its threads has begun."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has ended
+            found += map(int, path.read_text().split())
+    return found
+
+
 def processor_seconds(pid: int) -> float:
     """The processor time that the process has used."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

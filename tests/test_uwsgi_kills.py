@@ -8,13 +8,13 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 
 from tests.conditions import wait_until
-from tests.instances import Instance, Reply, kill, processor_seconds, runs
+from tests.instances import Instance, Reply, children_of_threads, kill, processor_seconds, runs
 
 SENDERS = 3
 
@@ -217,6 +217,30 @@ def test_a_hung_keeper_is_replaced_and_nobody_waits_for_it(instance: Instance) -
         instance.until(lambda: len(replies) >= reached)
     nothing_is_lost(instance, replies)
     assert instance.said("hung_keeper_killed", keeper=before)
+
+
+def test_in_place_of_a_hung_keeper_a_process_writes_that_runs_no_code_of_the_apps(instance: Instance) -> None:
+    """Workers have the ledger open at no time: their threads run the app's code, which may take SQLite's locks away."""
+    instance.until_it_serves()
+    before, workers = instance.processes().keeper, instance.processes().workers
+    kill(before, signal.SIGSTOP)
+    replies: list[Reply] = []
+    while len([reply for reply in replies if reply.status == 202]) < 3 and instance.processes().keeper == before:
+        replies.append(instance.webhook(event="push"))
+        opened = [str(path) for worker in workers for path in descriptors_of(worker)]
+        assert not [path for path in opened if "ledger.db" in path]
+    deputies = [deputy for worker in workers for deputy in children_of_threads(worker)]
+    assert "deputy_process.py" in " ".join(Path(f"/proc/{each}/cmdline").read_text() for each in deputies)
+    if runs(before):
+        kill(before)
+    instance.until_it_serves()
+    nothing_is_lost(instance, replies)
+
+
+def descriptors_of(pid: int) -> Iterator[Path]:
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(OSError):  # it has been closed
+            yield path.readlink()
 
 
 # ── the spool's directory ───────────────────────────────────────────────────────────────────────────────────────────
