@@ -233,6 +233,14 @@ def test_a_keeper_that_comes_back_at_once_is_waited_for(house: House, monkeypatc
     assert (app.direct_calls, reach) == (0, [False, True])
 
 
+def test_a_broken_connection_is_no_absence(house: House) -> None:
+    """The next keeper may be there already: it is asked before anybody writes in its place, and nobody is told."""
+    reach: list[bool] = []
+    app = Client(house.ledger, house.outputs, ComesBack(1), None, reach.append)
+    assert app.call(accept("free"), patience=LONG).values == {"by": "the keeper"}
+    assert (app.direct_calls, reach) == (0, [])
+
+
 def test_a_deputy_that_has_begun_is_asked_without_waiting(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """As long as the keeper stays away."""
     keeper = ComesBack(10**6)
@@ -241,7 +249,7 @@ def test_a_deputy_that_has_begun_is_asked_without_waiting(house: House, monkeypa
     monkeypatch.setattr(client, "RETURN_SECONDS", LONG)
     before = keeper.left
     app.call(accept("free"), patience=LONG)
-    assert (before - keeper.left, app.direct_calls) == (1, 2)
+    assert (before - keeper.left, app.direct_calls) == (2, 2)
 
 
 def test_where_no_process_can_begin_nothing_is_stored_and_it_says_so(

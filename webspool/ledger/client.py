@@ -95,8 +95,11 @@ class Client:
             return self.route.ask(operation)
         except KeeperGone:
             self._note_silence(operation)
-            self._note_reach(False)
         until = min(until, operation.deadline)
+        if time.monotonic() < operation.deadline:  # the connection was to one that has ended; the next may be there
+            with suppress(KeeperGone):
+                return self.route.ask(operation)
+        self._note_reach(False)
         while not self._hand.ready and time.monotonic() < until:
             time.sleep(RETURN_PAUSE_SECONDS)
             with suppress(KeeperGone):
