@@ -12,9 +12,9 @@ from pathlib import Path
 
 import apsw
 
-from tests.instances import Instance, children_of, children_of_threads
+from tests.instances import Instance
 from webspool.errors import WebspoolError
-from webspool.processes import start_time
+from webspool.processes import children_of, start_time
 
 CODE = Path(__file__).parent / "instance"
 LOOK_SECONDS, RESTART_SECONDS = 0.05, 0.5
@@ -93,11 +93,11 @@ class House:
             return []
         match kind:
             case "runner":
-                return [runner for spooler in found.spoolers for runner in children_of(spooler)]
+                return [runner for spooler in found.spoolers for runner in sorted(children_of(spooler))]
             case "spooler":
                 return found.spoolers
             case "deputy":
-                return [deputy for worker in found.workers for deputy in children_of_threads(worker)]
+                return [deputy for worker in found.workers for deputy in sorted(children_of(worker))]
             case "keeper" | "live":
                 return [pid for pid in (getattr(found, kind),) if pid in children_of(master.pid)]
         return [pid for pid in found.workers if _is_uwsgi(pid)]

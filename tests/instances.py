@@ -23,7 +23,7 @@ from webspool.config import Config, load
 from webspool.errors import WebspoolError
 from webspool.ledger import reading
 from webspool.ledger.output import read_pieces
-from webspool.processes import Identity, entered, is_running, session_members, start_time
+from webspool.processes import Identity, children_of, entered, is_running, session_members, start_time
 from webspool.records import FINISHED, WebhookRequest, new_id
 from webspool.signatures import sign
 
@@ -169,7 +169,7 @@ class Instance:
     def processes(self) -> Processes:
         """Who runs now: the spoolers are in the ledger, the keeper has written who it is, the rest are workers."""
         assert self.master is not None
-        children = set(children_of(self.master.pid))
+        children = children_of(self.master.pid)
         spoolers = {pid for (pid,) in self.query("SELECT pid FROM process WHERE ended_at IS NULL")} & children
         keeper = (reading.keeper(self.config) or {}).get("pid", 0)
         entry = entered(self.config.live_file)
@@ -376,22 +376,6 @@ def free_port() -> int:
 
 
 # ── processes ───────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def children_of(pid: int) -> list[int]:
-    try:
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-
-
-def children_of_threads(pid: int) -> list[int]:
-    """Those that any of its threads has begun."""
-    found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):  # the thread has ended
-            found += map(int, path.read_text().split())
-    return found
 
 
 def processor_seconds(pid: int) -> float:

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.conditions import wait_until
-from tests.instances import Instance, Reply, children_of_threads, kill, processor_seconds, runs
+from tests.instances import Instance, Reply, kill, processor_seconds, runs
+from webspool.processes import children_of
 
 SENDERS = 3
 
@@ -229,7 +230,7 @@ def test_in_place_of_a_hung_keeper_a_process_writes_that_runs_no_code_of_the_app
         replies.append(instance.webhook(event="push"))
         opened = [str(path) for worker in workers for path in descriptors_of(worker)]
         assert not [path for path in opened if "ledger.db" in path]
-    deputies = [deputy for worker in workers for deputy in children_of_threads(worker)]
+    deputies = [deputy for worker in workers for deputy in children_of(worker)]
     assert "deputy_process.py" in " ".join(Path(f"/proc/{each}/cmdline").read_text() for each in deputies)
     if runs(before):
         kill(before)

@@ -174,11 +174,16 @@ def kill_session(leader: int, start: int) -> int:
 
 def children_of_ours() -> set[int]:
     """The pids of this process's children, zombies among them; empty where the system does not tell."""
+    return children_of("self")
+
+
+def children_of(pid: int | str) -> set[int]:
+    """As `children_of_ours`, of that process: what any of its threads has begun."""
     found: set[int] = set()
     with contextlib.suppress(OSError):  # no /proc
-        for thread in os.listdir("/proc/self/task"):
+        for thread in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):  # it has just ended
-                found.update(map(int, _read(f"/proc/self/task/{thread}/children").split()))
+                found.update(map(int, _read(f"/proc/{pid}/task/{thread}/children").split()))
     return found
 
 
